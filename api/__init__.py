@@ -1,0 +1,1 @@
+"""Edges: HTTP routes, webhooks, background actors, command line. Thin; the nouns hold the rules."""
