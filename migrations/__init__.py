@@ -16,7 +16,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
+from commerce.kernel.events import Xid8
 from commerce.kernel.settings import OperatorError
 from commerce.kernel.sql import metadata
 
@@ -68,6 +70,7 @@ def drift(dsn: str) -> list[str]:
 
 def register_tables() -> None:
     """Import every module that declares tables, so that the shared metadata is complete."""
+    PGDialect.ischema_names["xid8"] = Xid8  # else a comparison cannot read the event log's column
     for name in TABLE_MODULES:
         if find_spec(name) is not None:
             import_module(name)

@@ -1,0 +1,1 @@
+"""Money, ids, clock, errors, state machines, settings, SQL and events. No retail word in it."""

@@ -1,0 +1,222 @@
+"""Each client command takes effect at most once per idempotency key.
+
+A key belongs to a principal and a route. It is claimed first in the transaction that makes the
+change, and the answer is stored in that same transaction: either both are there or neither is.
+Business refusals are answers too; validation errors and faults of ours are not stored. Rules as in
+the Agentic Commerce Protocol, the strictest that is published; kept 48 hours.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
+
+from commerce.kernel.errors import CommerceError
+from commerce.kernel.sql import Connection, Query, metadata, rows_of
+
+KEPT = timedelta(hours=48)
+MAX_KEY_LENGTH = 255
+
+idempotency_key = Table(
+    "idempotency_key",
+    metadata,
+    Column("principal_id", Uuid, primary_key=True),
+    Column("route", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body_hash", LargeBinary, nullable=False),
+    Column("status", Integer),
+    Column("answer", LargeBinary),
+    Column("resource_id", Uuid),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("(status IS NULL) = (answer IS NULL)", name="answer"),
+    CheckConstraint("status IS NOT NULL OR resource_id IS NOT NULL", name="running"),
+)
+Index("idempotency_key_age_idx", idempotency_key.c.created_at)
+
+
+class KeyReused(CommerceError):
+    """The same key came with another body. Use a new key for a new command."""
+
+    code = "idempotency_key_reused"
+
+
+class KeyRunning(CommerceError):
+    """The first request with this key has not been answered yet. Ask again in a moment."""
+
+    code = "idempotency_key_running"
+    retry_after_seconds: int = 1
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """One command: who sends it, to which route, under which key, with which body."""
+
+    principal_id: UUID
+    route: str
+    key: str
+    body_hash: bytes
+
+    @property
+    def lock(self) -> int:
+        """The advisory lock of this key: a signed 64-bit number."""
+        text = f"{self.principal_id}\0{self.route}\0{self.key}"
+        return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What became of a key: an answer, or a saga that is under way for `resource_id`."""
+
+    principal_id: UUID
+    route: str
+    key: str
+    body_hash: bytes
+    status: int | None
+    answer: bytes | None
+    resource_id: UUID | None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An answer to store with its claim; without status it marks a saga as running."""
+
+    claim: Claim
+    status: int | None
+    body: bytes | None
+    resource_id: UUID | None = None
+
+
+_LOCKS = rows_of("l", lock=BigInteger())
+_KEYS = rows_of("k", principal_id=Uuid(), route=Text(), key=Text())
+_ANSWERS = rows_of(
+    "a",
+    principal_id=Uuid(),
+    route=Text(),
+    key=Text(),
+    body_hash=LargeBinary(),
+    status=Integer(),
+    answer=LargeBinary(),
+    resource_id=Uuid(),
+)
+
+TRY_LOCKS = Query(
+    select(func.pg_try_advisory_xact_lock(_LOCKS.c.lock)).order_by(_LOCKS.c.position), bool
+)
+STORED = Query(
+    select(*(c for c in idempotency_key.c if c.name != "created_at")).where(
+        tuple_(idempotency_key.c.principal_id, idempotency_key.c.route, idempotency_key.c.key).in_(
+            select(_KEYS.c.principal_id, _KEYS.c.route, _KEYS.c.key)
+        )
+    ),
+    Stored,
+)
+STORE = Query(
+    insert(idempotency_key).from_select(
+        [*(c.name for c in _ANSWERS.c if c.name != "position"), "created_at"],
+        select(
+            *(c for c in _ANSWERS.c if c.name != "position"),
+            bindparam("now", type_=DateTime(timezone=True)),
+        ).order_by(_ANSWERS.c.principal_id, _ANSWERS.c.route, _ANSWERS.c.key),
+    )
+)
+FINISH = Query(
+    update(idempotency_key)
+    .where(
+        idempotency_key.c.principal_id == bindparam("principal"),
+        idempotency_key.c.route == bindparam("of_route"),
+        idempotency_key.c.key == bindparam("of_key"),
+        idempotency_key.c.status.is_(None),
+    )
+    .values(status=bindparam("new_status"), answer=bindparam("new_answer"))
+)
+FORGET = Query(
+    delete(idempotency_key)
+    .where(idempotency_key.c.created_at < bindparam("before", type_=DateTime(timezone=True)))
+    .returning(idempotency_key.c.key),
+    str,
+)
+
+
+async def claim(conn: Connection, claims: Sequence[Claim]) -> list[Stored | CommerceError | None]:
+    """Take the keys for this transaction. Per claim: None (go ahead), what is stored, or a refusal.
+
+    The lock comes in a statement before the look-up, so that the look-up sees what the former
+    owner of the lock has committed. A key twice in one batch counts as running the second time.
+    """
+    if not claims:
+        return []
+    locks = [each.lock for each in claims]
+    free = await conn.run(TRY_LOCKS, lock=locks)
+    rows = await conn.run(
+        STORED,
+        principal_id=[each.principal_id for each in claims],
+        route=[each.route for each in claims],
+        key=[each.key for each in claims],
+    )
+    stored = {(row.principal_id, row.route, row.key): row for row in rows}
+    seen: set[int] = set()
+    outcomes: list[Stored | CommerceError | None] = []
+    for each, lock, got in zip(claims, locks, free, strict=True):
+        row = stored.get((each.principal_id, each.route, each.key))
+        if row is not None and row.body_hash != each.body_hash:
+            outcomes.append(KeyReused())
+        elif row is not None and row.status is not None:
+            outcomes.append(row)
+        elif not got or lock in seen:
+            outcomes.append(KeyRunning())
+        else:
+            outcomes.append(row)
+        seen.add(lock)
+    return outcomes
+
+
+async def store(conn: Connection, answers: Sequence[Answer], *, now: datetime) -> None:
+    """Keep the answers of claimed keys, in the transaction that made the change."""
+    if not answers:
+        return
+    await conn.run(
+        STORE,
+        principal_id=[each.claim.principal_id for each in answers],
+        route=[each.claim.route for each in answers],
+        key=[each.claim.key for each in answers],
+        body_hash=[each.claim.body_hash for each in answers],
+        status=[each.status for each in answers],
+        answer=[each.body for each in answers],
+        resource_id=[each.resource_id for each in answers],
+        now=now,
+    )
+
+
+async def finish(conn: Connection, claim: Claim, status: int, body: bytes) -> None:
+    """Store the answer of a saga whose key was kept as running. Repeating it changes nothing."""
+    await conn.run(
+        FINISH,
+        principal=claim.principal_id,
+        of_route=claim.route,
+        of_key=claim.key,
+        new_status=status,
+        new_answer=body,
+    )
+
+
+async def forget(conn: Connection, *, now: datetime) -> int:
+    """Drop keys older than 48 hours; returns how many."""
+    return len(await conn.run(FORGET, before=now - KEPT))

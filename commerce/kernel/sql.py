@@ -1,0 +1,264 @@
+"""SQLAlchemy writes the SQL, asyncpg runs it.
+
+A `Query` is a Core statement, compiled once at import, with the Struct that its rows become. All
+queries are module constants, so that one test can prepare every one of them against the migrated
+schema. A `Connection` runs queries inside one transaction; a `Database` opens transactions and
+repeats those that lost a race. There is no session and no identity map.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from types import NoneType, UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, overload
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy import ColumnElement, MetaData, TableValuedAlias, bindparam, column, func
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.types import TypeEngine
+
+from commerce.kernel.errors import CommerceError
+
+Row = TypeVar("Row")
+Answer = TypeVar("Answer")
+
+CONVENTION = {
+    "pk": "%(table_name)s_pkey",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+}
+
+metadata = MetaData(naming_convention=CONVENTION)
+"""Every table of every noun, each registered by its owner's `tables` module."""
+
+SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
+"""SQLSTATEs of a transaction that lost a race and may be repeated as a whole."""
+
+ATTEMPTS = 5
+_DIALECT = dialect()  # type: ignore[no-untyped-call]
+_encode_json = msgspec.json.Encoder().encode
+_decode_json = msgspec.json.Decoder().decode
+
+
+class Busy(CommerceError):
+    """The database could not answer in time. Nothing was changed; try again after a moment."""
+
+    code = "busy"
+    retry_after_seconds: int = 1
+
+
+class Query(Generic[Row]):
+    """A statement compiled at import, and what its rows become.
+
+    `returns` is a Struct (columns matched to its fields by name), or a plain type for a statement
+    of one column, or left out for a statement without rows.
+    """
+
+    @overload
+    def __init__(self: "Query[Any]", statement: Executable) -> None: ...
+    @overload
+    def __init__(self, statement: Executable, returns: type[Row]) -> None: ...
+    def __init__(self, statement: Executable, returns: type[Row] | None = None) -> None:
+        assert isinstance(statement, ClauseElement)
+        compiled = statement.compile(dialect=_DIALECT)
+        self.sql = str(compiled)
+        self.returns = returns
+        self.names: tuple[str, ...] = tuple(getattr(compiled, "positiontup", None) or ())
+        self._literals = {k: v for k, v in compiled.params.items() if v is not None}
+        self.decode = _decoder(returns) if returns is not None else None
+
+    def arguments(self, values: dict[str, Any]) -> list[Any]:
+        """The values in the order of the placeholders. A name that is not in the query is a bug."""
+        unknown = values.keys() - set(self.names)
+        assert not unknown, f"query has no parameter {sorted(unknown)}"
+        merged = self._literals | values if self._literals else values
+        return [merged[name] for name in self.names]
+
+    def rows(self, records: Sequence[asyncpg.Record]) -> list[Row]:
+        """Records of the driver as typed rows."""
+        if self.decode is None:
+            return []
+        return [self.decode(record) for record in records]
+
+
+_NATIVE = (UUID, str, int, bool, float, bytes, datetime, NoneType)
+
+
+def _is_native(annotation: Any) -> bool:
+    if get_origin(annotation) in (Union, UnionType):
+        return all(_is_native(part) for part in get_args(annotation))
+    if get_origin(annotation) is list:
+        return all(_is_native(part) for part in get_args(annotation))
+    return annotation in _NATIVE
+
+
+def _decoder(returns: type[Row]) -> Callable[[asyncpg.Record], Row]:
+    """The cheapest decoding that is right: by position where asyncpg's types are already ours."""
+    if not (isinstance(returns, type) and issubclass(returns, msgspec.Struct)):
+        return lambda record: record[0]
+    fields = returns.__struct_fields__
+    hints = get_type_hints(returns)
+    struct: Callable[..., Row] = returns
+    if all(_is_native(hints[name]) for name in fields):
+        return lambda record: struct(**record)
+    return lambda record: msgspec.convert(dict(record), returns)
+
+
+class Connection:
+    """One connection inside one transaction. `statements` counts the round trips it made."""
+
+    def __init__(self, driver: "PoolConnectionProxy[asyncpg.Record]") -> None:
+        self.driver = driver
+        self.statements = 0
+
+    async def run(self, query: Query[Row], /, **values: Any) -> list[Row]:
+        """All rows."""
+        self.statements += 1
+        return query.rows(await self.driver.fetch(query.sql, *query.arguments(values)))
+
+    async def first(self, query: Query[Row], /, **values: Any) -> Row | None:
+        """The first row, or None when there is none."""
+        rows = await self.run(query, **values)
+        return rows[0] if rows else None
+
+    async def one(self, query: Query[Row], /, **values: Any) -> Row:
+        """The one row of a statement that always has one."""
+        rows = await self.run(query, **values)
+        assert len(rows) == 1, f"expected one row, got {len(rows)}: {query.sql}"
+        return rows[0]
+
+    async def stream(self, query: Query[Row], /, **values: Any) -> AsyncIterator[Row]:
+        """Rows one by one in bounded memory, for what may be large."""
+        self.statements += 1
+        decode = query.decode
+        assert decode is not None, "a streamed query names what it returns"
+        async for record in self.driver.cursor(query.sql, *query.arguments(values), prefetch=1000):
+            yield decode(record)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        """What happens inside is undone when it raises; the transaction goes on."""
+        self.statements += 2
+        async with self.driver.transaction():
+            yield
+
+
+class Database:
+    """A pool of connections to one database, opened with `Database.open`, closed with `close`."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", dsn: str) -> None:
+        self.pool = pool
+        self.dsn = dsn
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        min_size: int = 1,
+        max_size: int = 10,
+        statement_timeout_seconds: float = 10,
+        cache_statements: bool = True,
+        name: str = "mostrador",
+    ) -> "Database":
+        """Connect. `cache_statements=False` is for a PgBouncer older than 1.21."""
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=min_size,
+            max_size=max_size,
+            init=prepare_connection,
+            reset=_nothing_to_reset,
+            command_timeout=statement_timeout_seconds + 5,
+            statement_cache_size=1024 if cache_statements else 0,
+            max_cached_statement_lifetime=0,
+            server_settings={
+                "application_name": name,
+                "statement_timeout": str(int(statement_timeout_seconds * 1000)),
+                "idle_in_transaction_session_timeout": "60000",
+                "plan_cache_mode": "force_generic_plan",
+                "jit": "off",
+            },
+        )
+        return cls(pool, dsn)
+
+    async def close(self) -> None:
+        """Wait for running transactions, then disconnect."""
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        """One transaction at READ COMMITTED: commits at the end of the block, or undoes all."""
+        async with self.pool.acquire() as driver, driver.transaction():
+            yield Connection(driver)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[Connection]:
+        """A connection for single reading statements, each its own transaction."""
+        async with self.pool.acquire() as driver:
+            yield Connection(driver)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[Connection]:
+        """A read-only transaction that sees one moment: for audits and reports."""
+        async with (
+            self.pool.acquire() as driver,
+            driver.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield Connection(driver)
+
+    async def commit(self, work: Callable[[Connection], Awaitable[Answer]]) -> Answer:
+        """Run `work` in a transaction of its own; repeat it when it lost a race (40001, 40P01)."""
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self.transaction() as conn:
+                    return await work(conn)
+            except asyncpg.PostgresError as error:
+                if error.sqlstate not in SERIALIZATION_FAILURES or attempt == ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(0.005 * 2**attempt)
+        raise AssertionError("unreachable")
+
+
+async def prepare_connection(driver: asyncpg.Connection) -> None:
+    """JSONB in and out through msgspec. The codec must return str (the driver adds the rest)."""
+    await driver.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: _encode_json(value).decode(),
+        decoder=_decode_json,
+    )
+
+
+async def _nothing_to_reset(driver: Any) -> None:
+    """The pool's reset is a round trip per release; we leave no session state behind."""
+
+
+def rows_of(name: str, **columns: TypeEngine[Any]) -> TableValuedAlias:
+    """`unnest` of one array parameter per column, as a table: a whole batch in one statement."""
+    arrays = [bindparam(key, type_=ARRAY(kind)) for key, kind in columns.items()]
+    return func.unnest(*arrays).table_valued(
+        *(column(key, kind) for key, kind in columns.items()),
+        with_ordinality="position",
+        name=name,
+    ).render_derived()  # fmt: skip
+
+
+def columns_of(items: Sequence[msgspec.Struct], *names: str) -> dict[str, list[Any]]:
+    """Structs turned into one list per named field: the parameters of an `unnest` statement."""
+    return {name: [getattr(item, name) for item in items] for name in names}
+
+
+def either(
+    condition: ColumnElement[bool], parameter: str, kind: TypeEngine[Any]
+) -> ColumnElement[bool]:
+    """`condition`, or everything when the named parameter is NULL: an optional filter."""
+    return bindparam(parameter, type_=kind).is_(None) | condition

@@ -1,0 +1,58 @@
+"""Every life cycle on one page: which moves exist. The database decides who makes them."""
+
+from commerce.kernel.machine import Machine
+
+ORDER = Machine(
+    pending_payment={"placed", "cancelled"},
+    placed={"completed", "cancelled"},
+    completed=set(),
+    cancelled=set(),
+)
+
+PICKUP = Machine(
+    requested={"picking", "cancelled"},
+    picking={"ready", "cancelled"},
+    ready={"collected", "expired", "cancelled"},
+    collected=set(),
+    expired=set(),
+    cancelled=set(),
+)
+
+CARRY_OUT = Machine(collected=set())
+"""Goods that leave with the shopper at once."""
+
+FULFILLMENT_STATES = tuple(dict.fromkeys((*PICKUP, *CARRY_OUT)))
+
+PAYMENT = Machine(
+    pending={"requires_action", "authorized", "failed"},
+    requires_action={"authorized", "failed"},
+    authorized={"captured", "voided", "lapsed"},
+    captured=set(),
+    voided=set(),
+    lapsed=set(),
+    failed=set(),
+)
+
+OPERATION = Machine(
+    pending={"succeeded", "failed", "unknown"},
+    unknown={"succeeded", "failed"},
+    succeeded=set(),
+    failed=set(),
+)
+
+RETURN = Machine(
+    requested={"approved", "rejected", "cancelled"},
+    approved={"received", "cancelled"},
+    received={"settled"},
+    settled=set(),
+    rejected=set(),
+    cancelled=set(),
+)
+
+RESERVATION = Machine(
+    held={"committed", "fulfilled", "released", "expired"},
+    committed={"fulfilled", "released"},
+    fulfilled=set(),
+    released=set(),
+    expired=set(),
+)

@@ -1,0 +1,81 @@
+"""Every table of commerce, in three pages.
+
+Goods (what is sold where), sales (orders and their money), people (who buys, serves, and may).
+Importing this registers them all in `metadata`, with inventory's and the kernel's.
+"""
+
+from commerce.kernel.events import event, generation, log_reader
+from commerce.kernel.idempotency import idempotency_key
+from commerce.kernel.sql import metadata
+from commerce.tables.goods import (
+    cart,
+    cart_line,
+    coupon,
+    item,
+    price,
+    price_zone,
+    sku,
+    store,
+    tax_zone,
+)
+from commerce.tables.people import (
+    api_key,
+    associate,
+    associate_store,
+    contact,
+    notification,
+    one_time_code,
+    rate_window,
+    session,
+    shopper,
+    staff_record,
+)
+from commerce.tables.sales import (
+    fulfillment,
+    installation,
+    order_line,
+    orders,
+    payment,
+    payment_operation,
+    provider_event,
+    return_,
+    return_line,
+    return_unit,
+)
+
+__all__ = [
+    "api_key",
+    "associate",
+    "associate_store",
+    "cart",
+    "cart_line",
+    "contact",
+    "coupon",
+    "event",
+    "fulfillment",
+    "generation",
+    "idempotency_key",
+    "installation",
+    "item",
+    "log_reader",
+    "metadata",
+    "notification",
+    "one_time_code",
+    "order_line",
+    "orders",
+    "payment",
+    "payment_operation",
+    "price",
+    "price_zone",
+    "provider_event",
+    "rate_window",
+    "return_",
+    "return_line",
+    "return_unit",
+    "session",
+    "shopper",
+    "sku",
+    "staff_record",
+    "store",
+    "tax_zone",
+]

@@ -1,0 +1,831 @@
+"""The first schema: stock, goods, sales, people, the event log."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+from commerce.kernel.events import Xid8
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:  # noqa: PLR0915  one statement per table
+    op.execute("CREATE SEQUENCE order_number")
+    op.execute("CREATE SEQUENCE event_sequence")
+    op.create_table(
+        "associate",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("pin_hash", sa.Text(), nullable=False),
+        sa.Column("active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("pin_tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("pin_locked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("role IN ('associate', 'manager')", name=op.f("associate_role_check")),
+        sa.PrimaryKeyConstraint("id", name=op.f("associate_pkey")),
+        sa.UniqueConstraint("code", name=op.f("associate_code_key")),
+    )
+    op.create_table(
+        "contact",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=True),
+        sa.Column("phone", sa.Text(), nullable=True),
+        sa.Column("locale", sa.Text(), server_default=sa.text("'en'"), nullable=False),
+        sa.CheckConstraint(
+            "email IS NOT NULL OR phone IS NOT NULL", name=op.f("contact_reachable_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("contact_pkey")),
+    )
+    op.create_table(
+        "coupon",
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("percent_bp", sa.Integer(), nullable=True),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=True),
+        sa.Column("currency", sa.Text(), nullable=True),
+        sa.Column(
+            "minimum_subtotal_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False
+        ),
+        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("max_redemptions", sa.Integer(), nullable=True),
+        sa.Column("redeemed", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint(
+            "kind = 'percent' AND percent_bp BETWEEN 1 AND 10000 AND amount_minor IS NULL OR kind = 'amount' AND amount_minor > 0 AND currency IS NOT NULL AND percent_bp IS NULL",
+            name=op.f("coupon_kind_check"),
+        ),
+        sa.CheckConstraint(
+            "max_redemptions IS NULL OR redeemed <= max_redemptions",
+            name=op.f("coupon_limit_check"),
+        ),
+        sa.CheckConstraint("redeemed >= 0", name=op.f("coupon_redeemed_check")),
+        sa.PrimaryKeyConstraint("code", name=op.f("coupon_pkey")),
+    )
+    op.create_table(
+        "event",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "sequence",
+            sa.BigInteger(),
+            server_default=sa.text("nextval('event_sequence')"),
+            nullable=False,
+        ),
+        sa.Column("xid", Xid8(), server_default=sa.text("pg_current_xact_id()"), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("aggregate", sa.Text(), nullable=False),
+        sa.Column("aggregate_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=True),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("event_pkey")),
+        postgresql_partition_by="RANGE (id)",
+    )
+    op.create_index("event_aggregate_idx", "event", ["aggregate_id", "sequence"], unique=False)
+    op.create_index("event_xid_idx", "event", ["xid"], unique=False)
+    op.create_table(
+        "generation",
+        sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
+        sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("generation_pkey")),
+    )
+    op.create_table(
+        "idempotency_key",
+        sa.Column("principal_id", sa.Uuid(), nullable=False),
+        sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("body_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("answer", sa.LargeBinary(), nullable=True),
+        sa.Column("resource_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "(status IS NULL) = (answer IS NULL)", name=op.f("idempotency_key_answer_check")
+        ),
+        sa.CheckConstraint(
+            "status IS NOT NULL OR resource_id IS NOT NULL",
+            name=op.f("idempotency_key_running_check"),
+        ),
+        sa.PrimaryKeyConstraint("principal_id", "route", "key", name=op.f("idempotency_key_pkey")),
+    )
+    op.create_index("idempotency_key_age_idx", "idempotency_key", ["created_at"], unique=False)
+    op.create_table(
+        "installation",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("installation_one_check")),
+        sa.PrimaryKeyConstraint("id", name=op.f("installation_pkey")),
+    )
+    op.create_table(
+        "item",
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("department", sa.Text(), nullable=False),
+        sa.Column("brand", sa.Text(), nullable=True),
+        sa.Column("final_sale", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("return_window_days", sa.Integer(), server_default=sa.text("30"), nullable=False),
+        sa.CheckConstraint("return_window_days BETWEEN 0 AND 3650", name=op.f("item_window_check")),
+        sa.PrimaryKeyConstraint("code", name=op.f("item_pkey")),
+    )
+    op.create_index("item_department_idx", "item", ["department", "code"], unique=False)
+    op.create_table(
+        "location",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("latitude", sa.Double(), nullable=False),
+        sa.Column("longitude", sa.Double(), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('store', 'dark_store', 'distribution_centre', 'transit', 'quarantine')",
+            name=op.f("location_kind_check"),
+        ),
+        sa.CheckConstraint(
+            "latitude BETWEEN -90 AND 90 AND longitude BETWEEN -180 AND 180",
+            name=op.f("location_place_check"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("location_pkey")),
+        sa.UniqueConstraint("code", name=op.f("location_code_key")),
+    )
+    op.create_table(
+        "log_reader",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("position", sa.Text(), nullable=False),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("log_reader_pkey")),
+    )
+    op.create_table(
+        "notification",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("contact_id", sa.Uuid(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("template", sa.Text(), nullable=False),
+        sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("channel IN ('email', 'sms')", name=op.f("notification_channel_check")),
+        sa.CheckConstraint(
+            "state IN ('queued', 'sent', 'failed')", name=op.f("notification_state_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("notification_pkey")),
+    )
+    op.create_index("notification_event_idx", "notification", ["event_id", "template"], unique=True)
+    op.create_table(
+        "one_time_code",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("code_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("one_time_code_pkey")),
+    )
+    op.create_index(
+        op.f("one_time_code_recipient_idx"), "one_time_code", ["recipient"], unique=False
+    )
+    op.create_table(
+        "orders",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=True),
+        sa.Column("contact_id", sa.Uuid(), nullable=True),
+        sa.Column("cart_id", sa.Uuid(), nullable=True),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("tax_included", sa.Boolean(), nullable=False),
+        sa.Column("subtotal_minor", sa.BigInteger(), nullable=False),
+        sa.Column("discount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("tax_minor", sa.BigInteger(), nullable=False),
+        sa.Column("total_minor", sa.BigInteger(), nullable=False),
+        sa.Column("coupon_code", sa.Text(), nullable=True),
+        sa.Column("tender", sa.Text(), nullable=False),
+        sa.Column("attributed_to", sa.Text(), nullable=True),
+        sa.Column("cancel_reason", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("placed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("channel IN ('web', 'app', 'store')", name=op.f("orders_channel_check")),
+        sa.CheckConstraint(
+            "state IN ('pending_payment', 'placed', 'completed', 'cancelled')",
+            name=op.f("orders_state_check"),
+        ),
+        sa.CheckConstraint(
+            "tender IN ('card', 'cash', 'external_terminal', 'pay_at_pickup')",
+            name=op.f("orders_tender_check"),
+        ),
+        sa.CheckConstraint(
+            "discount_minor BETWEEN 0 AND subtotal_minor", name=op.f("orders_discount_check")
+        ),
+        sa.CheckConstraint(
+            "total_minor = subtotal_minor - discount_minor + CASE WHEN tax_included THEN 0 ELSE tax_minor END",
+            name=op.f("orders_total_check"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("orders_pkey")),
+        sa.UniqueConstraint("number", name=op.f("orders_number_key")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_index("orders_location_idx", "orders", ["location_id", "id"], unique=False)
+    op.create_index(
+        "orders_pending_idx",
+        "orders",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending_payment'"),
+    )
+    op.create_index(
+        "orders_shopper_idx",
+        "orders",
+        ["shopper_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("shopper_id IS NOT NULL"),
+    )
+    op.create_table(
+        "price_zone",
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("tax_included", sa.Boolean(), nullable=False),
+        sa.CheckConstraint("currency ~ '^[A-Z]{3}$'", name=op.f("price_zone_currency_check")),
+        sa.PrimaryKeyConstraint("code", name=op.f("price_zone_pkey")),
+    )
+    op.create_table(
+        "provider_event",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("object_id", sa.Text(), nullable=False),
+        sa.Column("payment_id", sa.Uuid(), nullable=True),
+        sa.Column("operation_id", sa.Uuid(), nullable=True),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("applied_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("provider_event_pkey")),
+    )
+    op.create_index(
+        "provider_event_open_idx",
+        "provider_event",
+        ["received_at"],
+        unique=False,
+        postgresql_where=sa.text("applied_at IS NULL"),
+    )
+    op.create_table(
+        "rate_window",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("window_start", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "window_start", name=op.f("rate_window_pkey")),
+    )
+    op.create_table(
+        "reservation",
+        sa.Column("demand_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
+        sa.Column("hold_class", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("promised_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "hold_class IN ('guest', 'signed_in', 'counter', 'order')",
+            name=op.f("reservation_hold_class_check"),
+        ),
+        sa.CheckConstraint(
+            "state <> 'held' OR expires_at IS NOT NULL", name=op.f("reservation_expiry_check")
+        ),
+        sa.CheckConstraint(
+            "state IN ('held', 'committed', 'fulfilled', 'released', 'expired')",
+            name=op.f("reservation_state_check"),
+        ),
+        sa.CheckConstraint(
+            "quantity BETWEEN 1 AND 1000000", name=op.f("reservation_quantity_check")
+        ),
+        sa.PrimaryKeyConstraint("demand_id", "location_id", "sku", name=op.f("reservation_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_index(
+        "reservation_expiry_idx",
+        "reservation",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'held'"),
+    )
+    op.create_index(
+        "reservation_live_idx",
+        "reservation",
+        ["location_id", "sku"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('held', 'committed')"),
+    )
+    op.create_table(
+        "shopper",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=True),
+        sa.Column("phone", sa.Text(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("locale", sa.Text(), server_default=sa.text("'en'"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("email = lower(email)", name=op.f("shopper_email_check")),
+        sa.CheckConstraint(
+            "email IS NOT NULL OR phone IS NOT NULL", name=op.f("shopper_reachable_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("shopper_pkey")),
+        sa.UniqueConstraint("email", name=op.f("shopper_email_key")),
+        sa.UniqueConstraint("phone", name=op.f("shopper_phone_key")),
+    )
+    op.create_table(
+        "staff_record",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Uuid(), nullable=True),
+        sa.Column("location_id", sa.Uuid(), nullable=True),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column(
+            "changes",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("staff_record_pkey")),
+    )
+    op.create_table(
+        "stock_ledger",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("on_hand_delta", sa.Integer(), nullable=False),
+        sa.Column("reserved_delta", sa.Integer(), nullable=False),
+        sa.Column("unsellable_delta", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("reference", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "kind IN ('receive', 'adjust', 'count', 'hold', 'fulfill', 'release', 'expire', 'sale', 'return', 'write_off')",
+            name=op.f("stock_ledger_kind_check"),
+        ),
+        sa.CheckConstraint(
+            "on_hand_delta <> 0 OR reserved_delta <> 0 OR unsellable_delta <> 0",
+            name=op.f("stock_ledger_change_check"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("stock_ledger_pkey")),
+        postgresql_partition_by="RANGE (id)",
+    )
+    op.create_index(
+        "stock_ledger_key_idx", "stock_ledger", ["location_id", "sku", "id"], unique=False
+    )
+    op.create_table(
+        "stock_level",
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("on_hand", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("reserved", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("safety_stock", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint("reserved >= 0", name=op.f("stock_level_reserved_check")),
+        sa.CheckConstraint("safety_stock >= 0", name=op.f("stock_level_safety_stock_check")),
+        sa.PrimaryKeyConstraint("location_id", "sku", name=op.f("stock_level_pkey")),
+        postgresql_with={"fillfactor": "70"},
+    )
+    op.create_index("stock_level_sku_idx", "stock_level", ["sku", "location_id"], unique=False)
+    op.create_table(
+        "tax_zone",
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("rate_bp", sa.Integer(), nullable=False),
+        sa.CheckConstraint("rate_bp BETWEEN 0 AND 10000", name=op.f("tax_zone_rate_bp_check")),
+        sa.PrimaryKeyConstraint("code", name=op.f("tax_zone_pkey")),
+    )
+    op.create_table(
+        "unsellable_stock",
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
+        sa.CheckConstraint("quantity >= 0", name=op.f("unsellable_stock_quantity_check")),
+        sa.PrimaryKeyConstraint("location_id", "sku", "reason", name=op.f("unsellable_stock_pkey")),
+    )
+    op.create_table(
+        "fulfillment",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("promised_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("picking_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ready_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("picked_by", sa.Text(), nullable=True),
+        sa.Column("handed_over_by", sa.Text(), nullable=True),
+        sa.Column("staging_location", sa.Text(), nullable=True),
+        sa.Column("cancel_reason", sa.Text(), nullable=True),
+        sa.Column("code_tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("code_locked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("kind IN ('pickup', 'carry_out')", name=op.f("fulfillment_kind_check")),
+        sa.CheckConstraint(
+            "state IN ('requested', 'picking', 'ready', 'collected', 'expired', 'cancelled')",
+            name=op.f("fulfillment_state_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["order_id"], ["orders.id"], name=op.f("fulfillment_order_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("fulfillment_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_index(
+        "fulfillment_open_idx",
+        "fulfillment",
+        ["location_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('requested', 'picking', 'ready')"),
+    )
+    op.create_index(op.f("fulfillment_order_id_idx"), "fulfillment", ["order_id"], unique=False)
+    op.create_table(
+        "order_line",
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("line_number", sa.Integer(), nullable=False),
+        sa.Column("fulfillment_id", sa.Uuid(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
+        sa.Column("unit_price_minor", sa.BigInteger(), nullable=False),
+        sa.Column("discount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("tax_rate_bp", sa.Integer(), nullable=False),
+        sa.Column("tax_minor", sa.BigInteger(), nullable=False),
+        sa.Column("total_minor", sa.BigInteger(), nullable=False),
+        sa.Column("units", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("final_sale", sa.Boolean(), nullable=False),
+        sa.Column("return_window_days", sa.Integer(), nullable=False),
+        sa.Column("cancelled_quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("fulfilled_quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("returned_quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint(
+            "cancelled_quantity + fulfilled_quantity <= quantity",
+            name=op.f("order_line_ordered_check"),
+        ),
+        sa.CheckConstraint(
+            "cancelled_quantity >= 0 AND fulfilled_quantity >= 0",
+            name=op.f("order_line_counts_check"),
+        ),
+        sa.CheckConstraint(
+            "discount_minor BETWEEN 0 AND unit_price_minor * quantity AND tax_minor >= 0",
+            name=op.f("order_line_amounts_check"),
+        ),
+        sa.CheckConstraint("quantity > 0", name=op.f("order_line_quantity_check")),
+        sa.CheckConstraint(
+            "returned_quantity BETWEEN 0 AND fulfilled_quantity",
+            name=op.f("order_line_returned_check"),
+        ),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("order_line_order_id_fkey")),
+        sa.PrimaryKeyConstraint("order_id", "line_number", name=op.f("order_line_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_table(
+        "payment",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("fulfillment_id", sa.Uuid(), nullable=False),
+        sa.Column("tender", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("authorized_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("captured_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("refunded_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("provider_id", sa.Text(), nullable=True),
+        sa.Column("payment_method", sa.Text(), nullable=True),
+        sa.Column("redirect_url", sa.Text(), nullable=True),
+        sa.Column("decline_code", sa.Text(), nullable=True),
+        sa.Column("card_brand", sa.Text(), nullable=True),
+        sa.Column("card_last4", sa.Text(), nullable=True),
+        sa.Column("card_fingerprint", sa.Text(), nullable=True),
+        sa.Column("reference", sa.Text(), nullable=True),
+        sa.Column("capture_before", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('pending', 'requires_action', 'authorized', 'captured', 'voided', 'lapsed', 'failed')",
+            name=op.f("payment_state_check"),
+        ),
+        sa.CheckConstraint(
+            "tender IN ('card', 'cash', 'external_terminal')", name=op.f("payment_tender_check")
+        ),
+        sa.CheckConstraint(
+            "0 <= refunded_minor AND refunded_minor <= captured_minor AND captured_minor <= authorized_minor",
+            name=op.f("payment_books_check"),
+        ),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("payment_order_id_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("payment_pkey")),
+        sa.UniqueConstraint("provider_id", name=op.f("payment_provider_id_key")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_index(op.f("payment_order_id_idx"), "payment", ["order_id"], unique=False)
+    op.create_table(
+        "return",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("refund_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Text(), nullable=False),
+        sa.Column("received_by", sa.Text(), nullable=True),
+        sa.Column("rejection", sa.Text(), nullable=True),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('requested', 'approved', 'received', 'settled', 'rejected', 'cancelled')",
+            name=op.f("return_state_check"),
+        ),
+        sa.CheckConstraint("refund_minor >= 0", name=op.f("return_refund_minor_check")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("return_order_id_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("return_pkey")),
+    )
+    op.create_index("return_location_idx", "return", ["location_id", "id"], unique=False)
+    op.create_index(op.f("return_order_id_idx"), "return", ["order_id"], unique=False)
+    op.create_table(
+        "sku",
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("item_code", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "options",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("gtin", sa.Text(), nullable=True),
+        sa.Column("active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.ForeignKeyConstraint(["item_code"], ["item.code"], name=op.f("sku_item_code_fkey")),
+        sa.PrimaryKeyConstraint("sku", name=op.f("sku_pkey")),
+        sa.UniqueConstraint("gtin", name=op.f("sku_gtin_key")),
+    )
+    op.create_index(op.f("sku_item_code_idx"), "sku", ["item_code"], unique=False)
+    op.create_table(
+        "store",
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("address", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("phone", sa.Text(), nullable=True),
+        sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.Column("price_zone", sa.Text(), nullable=False),
+        sa.Column("tax_zone", sa.Text(), nullable=False),
+        sa.Column("pickup_enabled", sa.Boolean(), nullable=False),
+        sa.Column(
+            "pickup_lead_minutes", sa.Integer(), server_default=sa.text("120"), nullable=False
+        ),
+        sa.Column("opening_hours", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.CheckConstraint(
+            "pickup_lead_minutes BETWEEN 0 AND 20160", name=op.f("store_lead_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["location.id"], name=op.f("store_location_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(
+            ["price_zone"], ["price_zone.code"], name=op.f("store_price_zone_fkey")
+        ),
+        sa.ForeignKeyConstraint(["tax_zone"], ["tax_zone.code"], name=op.f("store_tax_zone_fkey")),
+        sa.PrimaryKeyConstraint("location_id", name=op.f("store_pkey")),
+        sa.UniqueConstraint("code", name=op.f("store_code_key")),
+    )
+    op.create_table(
+        "api_key",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("hint", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column(
+            "origins", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False
+        ),
+        sa.Column("location_id", sa.Uuid(), nullable=True),
+        sa.Column("requests_per_minute", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "channel IN ('web', 'app', 'store')", name=op.f("api_key_channel_check")
+        ),
+        sa.CheckConstraint(
+            "kind IN ('storefront', 'integration', 'tablet', 'backoffice')",
+            name=op.f("api_key_kind_check"),
+        ),
+        sa.CheckConstraint(
+            "requests_per_minute > 0", name=op.f("api_key_requests_per_minute_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["store.location_id"], name=op.f("api_key_location_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("api_key_pkey")),
+        sa.UniqueConstraint("secret_hash", name=op.f("api_key_secret_hash_key")),
+    )
+    op.create_table(
+        "associate_store",
+        sa.Column("associate_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["associate_id"], ["associate.id"], name=op.f("associate_store_associate_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["store.location_id"], name=op.f("associate_store_location_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("associate_id", "location_id", name=op.f("associate_store_pkey")),
+    )
+    op.create_table(
+        "cart",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("key_id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=True),
+        sa.Column("location_id", sa.Uuid(), nullable=True),
+        sa.Column("coupon_code", sa.Text(), nullable=True),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('open', 'checkout', 'ordered', 'abandoned')", name=op.f("cart_state_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["store.location_id"], name=op.f("cart_location_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("cart_pkey")),
+    )
+    op.create_index(
+        "cart_shopper_idx",
+        "cart",
+        ["shopper_id"],
+        unique=False,
+        postgresql_where=sa.text("shopper_id IS NOT NULL"),
+    )
+    op.create_table(
+        "payment_operation",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("payment_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("payment_method", sa.Text(), nullable=True),
+        sa.Column("return_id", sa.Uuid(), nullable=True),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("provider_reference", sa.Text(), nullable=True),
+        sa.Column("failure_code", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('authorize', 'capture', 'void', 'refund')",
+            name=op.f("payment_operation_kind_check"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('pending', 'unknown', 'succeeded', 'failed')",
+            name=op.f("payment_operation_state_check"),
+        ),
+        sa.CheckConstraint("amount_minor >= 0", name=op.f("payment_operation_amount_minor_check")),
+        sa.ForeignKeyConstraint(
+            ["payment_id"], ["payment.id"], name=op.f("payment_operation_payment_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("payment_operation_pkey")),
+    )
+    op.create_index(
+        "payment_operation_open_idx",
+        "payment_operation",
+        ["next_attempt_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('pending', 'unknown')"),
+    )
+    op.create_index(
+        op.f("payment_operation_payment_id_idx"), "payment_operation", ["payment_id"], unique=False
+    )
+    op.create_index(
+        "payment_operation_return_idx",
+        "payment_operation",
+        ["return_id"],
+        unique=False,
+        postgresql_where=sa.text("return_id IS NOT NULL"),
+    )
+    op.create_table(
+        "price",
+        sa.Column("price_zone", sa.Text(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("amount_minor >= 0", name=op.f("price_amount_minor_check")),
+        sa.ForeignKeyConstraint(
+            ["price_zone"], ["price_zone.code"], name=op.f("price_price_zone_fkey")
+        ),
+        sa.ForeignKeyConstraint(["sku"], ["sku.sku"], name=op.f("price_sku_fkey")),
+        sa.PrimaryKeyConstraint("price_zone", "sku", name=op.f("price_pkey")),
+    )
+    op.create_index("price_sku_idx", "price", ["sku"], unique=False)
+    op.create_table(
+        "return_line",
+        sa.Column("return_id", sa.Uuid(), nullable=False),
+        sa.Column("line_number", sa.Integer(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
+        sa.Column("received_quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("refund_minor", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("quantity > 0", name=op.f("return_line_quantity_check")),
+        sa.CheckConstraint(
+            "received_quantity BETWEEN 0 AND quantity", name=op.f("return_line_received_check")
+        ),
+        sa.CheckConstraint("refund_minor >= 0", name=op.f("return_line_refund_minor_check")),
+        sa.ForeignKeyConstraint(
+            ["order_id", "line_number"],
+            ["order_line.order_id", "order_line.line_number"],
+            name=op.f("return_line_order_id_line_number_fkey"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["return_id"], ["return.id"], name=op.f("return_line_return_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("return_id", "line_number", name=op.f("return_line_pkey")),
+    )
+    op.create_table(
+        "cart_line",
+        sa.Column("cart_id", sa.Uuid(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("quantity BETWEEN 1 AND 1000000", name=op.f("cart_line_quantity_check")),
+        sa.ForeignKeyConstraint(
+            ["cart_id"], ["cart.id"], name=op.f("cart_line_cart_id_fkey"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["sku"], ["sku.sku"], name=op.f("cart_line_sku_fkey")),
+        sa.PrimaryKeyConstraint("cart_id", "sku", name=op.f("cart_line_pkey")),
+    )
+    op.create_table(
+        "return_unit",
+        sa.Column("return_id", sa.Uuid(), nullable=False),
+        sa.Column("line_number", sa.Integer(), nullable=False),
+        sa.Column("disposition", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
+        sa.CheckConstraint(
+            "disposition IN ('restock', 'damaged', 'return_to_vendor', 'destroy')",
+            name=op.f("return_unit_disposition_check"),
+        ),
+        sa.CheckConstraint("quantity > 0", name=op.f("return_unit_quantity_check")),
+        sa.ForeignKeyConstraint(
+            ["return_id", "line_number"],
+            ["return_line.return_id", "return_line.line_number"],
+            name=op.f("return_unit_return_id_line_number_fkey"),
+        ),
+        sa.PrimaryKeyConstraint(
+            "return_id", "line_number", "disposition", name=op.f("return_unit_pkey")
+        ),
+    )
+    op.create_table(
+        "session",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=True),
+        sa.Column("associate_id", sa.Uuid(), nullable=True),
+        sa.Column("location_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "kind = 'shopper' AND shopper_id IS NOT NULL AND associate_id IS NULL OR kind = 'associate' AND associate_id IS NOT NULL AND shopper_id IS NULL AND location_id IS NOT NULL",
+            name=op.f("session_kind_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["associate_id"], ["associate.id"], name=op.f("session_associate_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(["key_id"], ["api_key.id"], name=op.f("session_key_id_fkey")),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["store.location_id"], name=op.f("session_location_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("session_pkey")),
+        sa.UniqueConstraint("secret_hash", name=op.f("session_secret_hash_key")),
+    )
+    op.create_index(op.f("session_associate_id_idx"), "session", ["associate_id"], unique=False)
+    op.create_index(op.f("session_shopper_id_idx"), "session", ["shopper_id"], unique=False)
+    # Months get partitions of their own at every start; these catch whatever falls outside.
+    op.execute("CREATE TABLE event_default PARTITION OF event DEFAULT")
+    op.execute("CREATE TABLE stock_ledger_default PARTITION OF stock_ledger DEFAULT")

@@ -1,0 +1,1 @@
+"""The tills' side: facts come in, reference data goes out."""
