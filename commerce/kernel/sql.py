@@ -20,8 +20,9 @@ from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy import ColumnElement, MetaData, TableValuedAlias, bindparam, column, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.base import Executable
-from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.elements import BindParameter, ClauseElement
 from sqlalchemy.types import TypeEngine
 
 from commerce.kernel.errors import CommerceError
@@ -69,25 +70,38 @@ class Query(Generic[Row]):
     def __init__(self, statement: Executable, returns: type[Row]) -> None: ...
     def __init__(self, statement: Executable, returns: type[Row] | None = None) -> None:
         assert isinstance(statement, ClauseElement)
-        compiled = statement.compile(dialect=_DIALECT)
+        compiled = _inlined(statement).compile(
+            dialect=_DIALECT, compile_kwargs={"render_postcompile": True}
+        )
         self.sql = str(compiled)
         self.returns = returns
         self.names: tuple[str, ...] = tuple(getattr(compiled, "positiontup", None) or ())
-        self._literals = {k: v for k, v in compiled.params.items() if v is not None}
+        self._wanted = frozenset(self.names)
         self.decode = _decoder(returns) if returns is not None else None
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         """The values in the order of the placeholders. A name that is not in the query is a bug."""
-        unknown = values.keys() - set(self.names)
-        assert not unknown, f"query has no parameter {sorted(unknown)}"
-        merged = self._literals | values if self._literals else values
-        return [merged[name] for name in self.names]
+        assert values.keys() == self._wanted, f"{sorted(values)} given for {sorted(self._wanted)}"
+        return [values[name] for name in self.names]
 
     def rows(self, records: Sequence[asyncpg.Record]) -> list[Row]:
         """Records of the driver as typed rows."""
         if self.decode is None:
             return []
         return [self.decode(record) for record in records]
+
+
+def _inlined(statement: ClauseElement) -> ClauseElement:
+    """Constants of the statement as literals in its text.
+
+    A generic plan can use a partial index only when it can read the condition's constant.
+    """
+
+    def inline(element: BindParameter[Any]) -> None:
+        element.literal_execute = not element.required
+        element.required = False  # its value comes with each run, not with the compilation
+
+    return visitors.cloned_traverse(statement, {}, {"bindparam": inline})
 
 
 _NATIVE = (UUID, str, int, bool, float, bytes, datetime, NoneType)
