@@ -1,7 +1,6 @@
 """A small documented file of each kind, for people who prepare their own."""
 
 from datetime import UTC, datetime
-from inspect import cleandoc
 
 from commerce.importing.fields import Field, layout
 from commerce.importing.records import (
@@ -54,7 +53,7 @@ _EXAMPLES: dict[Kind, list[Record]] = {
         SkuRecord(
             sku="T100-L", item_code="T100", item_name="Playera", department="Ropa",
             description="Algodón peinado", brand="Casa", variant_name="L",
-            options={"size": "L"}, final_sale=True,
+            options={"size": "L"},
         ),
     ],
     "prices": [
@@ -93,7 +92,7 @@ def example(kind: Kind, file_format: FileFormat) -> str:
     """A file of this kind that can be loaded as it is; its comments say what each field must be."""
     of = layout(kind)
     comments = [
-        f"{kind}: {cleandoc(of.record.__doc__ or '')}",
+        f"{kind}: {' '.join((of.record.__doc__ or '').split())}",
         *(f"  {f.name}{_need(f)}: {f.description}" for f in of.fields.values()),
     ]
     body = b"".join(write(kind, _EXAMPLES[kind], file_format)).decode()

@@ -100,10 +100,14 @@ class LocationRecord(Record, frozen=True):
     name: Name
     kind: Annotated[
         Literal["store", "dark_store", "distribution_centre", "transit", "quarantine"],
-        Meta(description="store, dark_store, distribution_centre, transit or quarantine"),
+        Meta(description="one of store, dark_store, distribution_centre, transit and quarantine"),
     ]
-    latitude: Annotated[float, Meta(ge=-90, le=90, description="degrees from -90 to 90")]
-    longitude: Annotated[float, Meta(ge=-180, le=180, description="degrees from -180 to 180")]
+    latitude: Annotated[
+        float, Meta(ge=-90, le=90, description="a number of degrees from -90 to 90")
+    ]
+    longitude: Annotated[
+        float, Meta(ge=-180, le=180, description="a number of degrees from -180 to 180")
+    ]
 
 
 class PriceZoneRecord(Record, frozen=True):
@@ -121,7 +125,9 @@ class TaxZoneRecord(Record, frozen=True):
     """Stores that share a tax rate."""
 
     code: Code
-    rate_bp: Annotated[int, Meta(ge=0, le=10_000, description="basis points: 1600 is 16 %")]
+    rate_bp: Annotated[
+        int, Meta(ge=0, le=10_000, description="a number of basis points, such as 1600 for 16 %")
+    ]
 
 
 class StoreRecord(Record, frozen=True):
@@ -179,7 +185,11 @@ class StoreRecord(Record, frozen=True):
 
 
 class SkuRecord(Record, frozen=True):
-    """A sellable variant, with its item: the lines of one item repeat the item's columns."""
+    """A sellable variant with its item.
+
+    The lines of one item repeat the item's columns, `item_name` to `return_window_days`; when they
+    differ, the last line counts.
+    """
 
     sku: Sku
     item_code: Code
@@ -187,6 +197,10 @@ class SkuRecord(Record, frozen=True):
     department: Name
     description: Text = ""
     brand: Phrase = ""
+    final_sale: Flag = False
+    return_window_days: Annotated[
+        int, Meta(ge=0, le=3650, description="a whole number of days, 0 or more")
+    ] = 30
     variant_name: Phrase = ""
     options: Annotated[
         dict[Name, Name],
@@ -202,10 +216,6 @@ class SkuRecord(Record, frozen=True):
         ]
         | None
     ) = None
-    final_sale: Flag = False
-    return_window_days: Annotated[
-        int, Meta(ge=0, le=3650, description="a whole number of days, 0 or more")
-    ] = 30
     active: Flag = True
 
     def __post_init__(self) -> None:
@@ -228,7 +238,7 @@ class StockRecord(Record, frozen=True):
     sku: Sku
     action: Annotated[
         Literal["receive", "adjust", "count"],
-        Meta(description="receive (adds), adjust (adds or takes away) or count (sets)"),
+        Meta(description="one of receive (adds), adjust (adds or takes away) and count (sets)"),
     ]
     quantity: Annotated[
         int,
@@ -240,7 +250,11 @@ class StockRecord(Record, frozen=True):
     safety_stock: (
         Annotated[
             int,
-            Meta(ge=0, le=MAX_UNITS, description="units kept from online sale; empty: unchanged"),
+            Meta(
+                ge=0,
+                le=MAX_UNITS,
+                description="a whole number of units kept from online sale, unchanged when empty",
+            ),
         ]
         | None
     ) = None
@@ -258,9 +272,12 @@ class CouponRecord(Record, frozen=True):
     """A code that takes a percentage or an amount off an order."""
 
     code: Code
-    kind: Annotated[Literal["percent", "amount"], Meta(description="percent or amount")]
+    kind: Annotated[Literal["percent", "amount"], Meta(description="one of percent and amount")]
     percent_bp: (
-        Annotated[int, Meta(ge=1, le=10_000, description="basis points from 1 to 10000")] | None
+        Annotated[
+            int, Meta(ge=1, le=10_000, description="a number of basis points from 1 to 10000")
+        ]
+        | None
     ) = None
     amount_minor: (
         Annotated[
@@ -295,7 +312,9 @@ class AssociateRecord(Record, frozen=True):
 
     code: Code
     name: Name
-    role: Annotated[Literal["associate", "manager"], Meta(description="associate or manager")]
+    role: Annotated[
+        Literal["associate", "manager"], Meta(description="one of associate and manager")
+    ]
     store_codes: Annotated[
         tuple[Code, ...],
         Meta(min_length=1, max_length=500, description="store codes separated by ';'"),

@@ -72,7 +72,7 @@ def test_an_unknown_column_is_named_with_the_allowed_ones() -> None:
             1,
             "missing_column",
             "rate_bp",
-            "column rate_bp is missing; it is basis points: 1600 is 16 %",
+            "column rate_bp is missing; it is a number of basis points, such as 1600 for 16 %",
         ),
     ]
 
@@ -144,7 +144,7 @@ def test_a_line_that_is_no_json_object_is_malformed(line: str) -> None:
 def test_json_values_have_their_json_type() -> None:
     fault = only_fault("tax_zones", '{"code":"A","rate_bp":"1600"}', "jsonl")
     assert (fault.code, fault.field) == ("invalid_value", "rate_bp")
-    assert fault.message == "rate_bp '1600' is not basis points: 1600 is 16 %"
+    assert fault.message == "rate_bp '1600' is not a number of basis points, such as 1600 for 16 %"
 
 
 def test_a_line_beyond_the_limit_is_refused_and_skipped() -> None:
