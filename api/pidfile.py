@@ -56,6 +56,19 @@ def read(path: Path) -> int | None:
     return int(pid) if started and identity(int(pid)) == started else None
 
 
+def remnant(path: Path, mark: str) -> list[int]:
+    """Members of the group of a leader that ended itself: those with `mark` in their environment.
+
+    Only where the system shows environments (Linux). A group keeps its leader's number from being
+    used again, and the mark keeps a stranger from being taken for one of ours.
+    """
+    try:
+        group = int(path.read_text().splitlines()[0])
+    except (OSError, ValueError, IndexError):
+        return []
+    return [pid for pid in _pids() if _group(pid) == group and mark in _environment(pid)]
+
+
 def wait(pid: int, seconds: float) -> bool:
     """True as soon as the process has ended, False when it has not within the time."""
     deadline = time.monotonic() + seconds
@@ -75,6 +88,25 @@ def end(pid: int, steps: list[tuple[signal.Signals, float]]) -> None:
             return
         if wait(pid, seconds):
             return
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in _PROC.glob("[0-9]*")]
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _environment(pid: int) -> list[str]:
+    try:
+        text = (_PROC / str(pid) / "environ").read_text(errors="replace")
+    except OSError:
+        return []
+    return text.split("\0")
 
 
 def _ps(pid: int, columns: str) -> str:

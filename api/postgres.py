@@ -34,6 +34,8 @@ DATABASE = "mostrador"
 LOG_LIMIT_BYTES = 10_000_000
 
 _START_SECONDS = 120.0
+_SLOW_SECONDS = 5.0
+_STILL_IN_USE = "shared memory block"
 _POLL_SECONDS = 0.005
 _SOCKET_PREFIX = "mostrador-"
 _SOCKET_PATH_LIMIT = 107 - len("/.s.PGSQL.5432.lock")
@@ -124,8 +126,11 @@ class Server:
         self._running: subprocess.Popen[bytes] | None = None
 
     def start(self, progress: Callable[[str], None] = lambda _: None) -> str:
-        """Start the server, creating its data first if there is none, and say how to reach it."""
-        assert self._running is None, "this server is already started"
+        """Start the server, creating its data first if there is none, and say how to reach it.
+
+        Starting it again after it died keeps its address.
+        """
+        assert not self.alive(), "this server is already started"
         self.home.mkdir(parents=True, exist_ok=True)
         self.stop_leftover()
         identity = self._choose_identity()
@@ -134,13 +139,11 @@ class Server:
             self._initialize(identity)
         self._check_version()
         _give(self._data, identity)
-        self._sockets = _socket_dir(identity)
+        self._sockets = self._sockets or _socket_dir(identity)
         if self._log.exists() and self._log.stat().st_size > LOG_LIMIT_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
-        with self._log.open("ab") as log:
-            self._running = identity.popen(self._command(self._sockets), log)
         try:
-            self._wait_until_ready(self._running, progress)
+            self._launch(identity, self._sockets, progress)
             self._create_database()
         except BaseException:
             self.stop()
@@ -204,20 +207,25 @@ class Server:
                 f"{data_major}, `mostrador backup FILE`, and restore it into an empty STATE_DIR."
             )
 
-    def _wait_until_ready(
-        self, running: "subprocess.Popen[bytes]", progress: Callable[[str], None]
-    ) -> None:
+    def _launch(self, identity: Identity, sockets: Path, progress: Callable[[str], None]) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        slow_after = time.monotonic() + 5.0
-        while self._status() != (running.pid, "ready"):
-            if running.poll() is not None:
+        slow_after = time.monotonic() + _SLOW_SECONDS
+        while True:
+            with self._log.open("ab") as log:
+                self._running = identity.popen(self._command(sockets), log)
+            while self._running.poll() is None:
+                if self._status() == (self._running.pid, "ready"):
+                    return
+                if time.monotonic() > deadline:
+                    raise PostgresError(f"The database did not get ready. {self._last_words()}")
+                if time.monotonic() > slow_after:
+                    progress("the database is recovering from a crash")
+                    slow_after = deadline
+                time.sleep(_POLL_SECONDS)
+            # Backends of a killed server end on their own, but they may need a moment.
+            if _STILL_IN_USE not in self._last_words() or time.monotonic() > slow_after:
                 raise PostgresError(f"The database stopped while starting. {self._last_words()}")
-            if time.monotonic() > deadline:
-                raise PostgresError(f"The database did not get ready. {self._last_words()}")
-            if time.monotonic() > slow_after:
-                progress("the database is recovering from a crash")
-                slow_after = deadline
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS * 20)
 
     def _status(self) -> tuple[int, str]:
         lines = _postmaster(self._data)
@@ -235,7 +243,11 @@ class Server:
         elif self._names_a_stranger():
             # PostgreSQL would take that process for another server of this data, and refuse.
             (self._data / "postmaster.pid").unlink()
-        if sockets is not None and sockets.name.startswith(_SOCKET_PREFIX):
+        if (
+            sockets is not None
+            and sockets != self._sockets
+            and sockets.name.startswith(_SOCKET_PREFIX)
+        ):
             shutil.rmtree(sockets, ignore_errors=True)
 
     def _names_a_stranger(self) -> bool:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -72,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def environ(self) -> dict[str, str]:
         """These settings as environment variables, for a child that reads them by `load`."""
-        values = msgspec.to_builtins(self, builtin_types=(Path,))
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
         return {name.upper(): _text(value) for name, value in values.items() if value is not None}
 
 
@@ -83,7 +83,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     try:
         return msgspec.convert(given, Settings, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as wrong:
-        raise SettingsError(_explain(given, str(wrong))) from None
+        raise SettingsError(_explain(str(wrong))) from None
 
 
 def inherited(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -101,9 +101,17 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _explain(given: Mapping[str, str], wrong: str) -> str:
-    """msgspec ends its message with the field's path, "- at `$.port`"."""
+def _explain(wrong: str) -> str:
+    """The variable and what it may be; never its value, which may hold a password.
+
+    msgspec ends its message with the field's path, "- at `$.port`".
+    """
     found = re.search(r"^(.*) - at `\$\.(\w+)`$", wrong)
     assert found is not None, wrong
     rule, name = found.groups()
-    return f"{name.upper()}={given[name]!r} is not allowed: {rule[0].lower()}{rule[1:]}."
+    kind = get_type_hints(Settings)[name]
+    if get_origin(kind) is Literal:
+        rule = f"expected one of {', '.join(get_args(kind))}"
+    elif "matching regex" in rule:
+        rule = "expected an address such as `scheme://host/path`"
+    return f"{name.upper()} is wrong: {rule[0].lower()}{rule[1:].removesuffix(', got `str`')}."

@@ -1,0 +1,23 @@
+"""`mostrador migrate`: bring the database to this version's schema."""
+
+import sys
+
+import click
+
+from api import state
+from commerce.kernel import settings
+
+
+@click.command(name="migrate")
+@click.option("--check", is_flag=True, help="Change nothing; fail if schema and code differ.")
+def command(*, check: bool) -> None:
+    """Bring the database to this version's schema. Safe to repeat, and to run beside others."""
+    import migrations  # alembic costs most of a second, and `--help` needs none of it
+
+    with state.database(settings.load()) as dsn:
+        if check:
+            drift = migrations.drift(dsn)
+            click.echo("\n".join(drift) or "The schema is what the code declares.")
+            sys.exit(1 if drift else 0)
+        applied = migrations.upgrade(dsn)
+    click.echo(f"Applied {', '.join(applied)}." if applied else "The schema is up to date.")
