@@ -122,6 +122,8 @@ fulfillment = Table(
     Column("id", Uuid, primary_key=True),
     Column("order_id", Uuid, ForeignKey("orders.id"), nullable=False, index=True),
     Column("location_id", Uuid, nullable=False),
+    # The demand that its reservations stand under; a later hold for it is another demand.
+    Column("demand_id", Uuid, nullable=False),
     Column("kind", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("promised_at", DateTime(timezone=True)),

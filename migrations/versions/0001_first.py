@@ -425,6 +425,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("order_id", sa.Uuid(), nullable=False),
         sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("demand_id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("promised_at", sa.DateTime(timezone=True), nullable=True),
