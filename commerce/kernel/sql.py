@@ -256,7 +256,7 @@ async def _nothing_to_reset(driver: Any) -> None:
     """The pool's reset is a round trip per release; we leave no session state behind."""
 
 
-def rows_of(name: str, **columns: TypeEngine[Any]) -> TableValuedAlias:
+def rows_of(name: str, /, **columns: TypeEngine[Any]) -> TableValuedAlias:
     """`unnest` of one array parameter per column, as a table: a whole batch in one statement."""
     arrays = [bindparam(key, type_=ARRAY(kind)) for key, kind in columns.items()]
     return func.unnest(*arrays).table_valued(

@@ -1,0 +1,114 @@
+"""Places that hold stock, and which of them are nearest to a point."""
+
+from collections.abc import Sequence
+from math import asin, cos, radians, sin, sqrt
+from typing import Protocol
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy import Double, Text, Uuid, any_, bindparam, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from commerce.kernel import ids
+from commerce.kernel.sql import Connection, Query, rows_of
+from commerce.kernel.upserts import merge
+from inventory.tables import location
+
+EARTH_RADIUS_KM = 6371.0088
+"""The mean radius of the IUGG; a sphere of it is off by at most 0.6 %."""
+
+
+class Place(Protocol):
+    """What makes a location, its id apart."""
+
+    @property
+    def code(self) -> str:
+        """Its own short name, unique and lasting."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def kind(self) -> str:
+        """One of `inventory.tables.LOCATION_KINDS`."""
+
+    @property
+    def latitude(self) -> float:
+        """Degrees."""
+
+    @property
+    def longitude(self) -> float:
+        """Degrees."""
+
+
+class Location(Struct, frozen=True):
+    """A place that holds stock."""
+
+    id: UUID
+    code: str
+    name: str
+    kind: str
+    latitude: float
+    longitude: float
+
+
+class Point(Struct, frozen=True):
+    """A place on the unit sphere: comparing distances takes no trigonometric function."""
+
+    x: float
+    y: float
+    z: float
+
+    @classmethod
+    def at(cls, latitude: float, longitude: float) -> "Point":
+        """From degrees."""
+        phi, theta = radians(latitude), radians(longitude)
+        return cls(cos(phi) * cos(theta), cos(phi) * sin(theta), sin(phi))
+
+
+_NEW = rows_of(
+    "n",
+    id=Uuid(),
+    code=Text(),
+    name=Text(),
+    kind=Text(),
+    latitude=Double(),
+    longitude=Double(),
+)
+MERGE_LOCATIONS = Query(
+    merge(location, _NEW, key=["code"], keep=["id"], returning=[location.c.id]), UUID
+)
+LOCATIONS_BY_CODE = Query(
+    select(location).where(location.c.code == any_(bindparam("codes", type_=ARRAY(Text)))),
+    Location,
+)
+
+
+async def upsert(conn: Connection, places: Sequence[Place]) -> None:
+    """Create locations or change them, found again by code. Repeating it is harmless.
+
+    The last of several places with one code wins.
+    """
+    last = list({place.code: place for place in places}.values())
+    await conn.run(
+        MERGE_LOCATIONS,
+        id=[ids.uuid7() for _ in last],
+        code=[place.code for place in last],
+        name=[place.name for place in last],
+        kind=[place.kind for place in last],
+        latitude=[place.latitude for place in last],
+        longitude=[place.longitude for place in last],
+    )
+
+
+async def by_code(conn: Connection, codes: Sequence[str]) -> dict[str, Location]:
+    """Those of the codes that exist."""
+    found = await conn.run(LOCATIONS_BY_CODE, codes=list(codes))
+    return {each.code: each for each in found}
+
+
+def distance_km(one: Point, other: Point) -> float:
+    """Along a great circle."""
+    chord = sqrt((one.x - other.x) ** 2 + (one.y - other.y) ** 2 + (one.z - other.z) ** 2)
+    return 2 * EARTH_RADIUS_KM * asin(min(1.0, chord / 2))
