@@ -97,12 +97,12 @@ class Child:
         self._file.unlink(missing_ok=True)
 
 
-def stop(children: Iterable[Child]) -> None:
+def stop(children: Iterable[Child], *, grace_seconds: float = GRACE_SECONDS) -> None:
     """Ask all of them at once, then wait; those that take too long are killed."""
     waiting = list(children)
     for child in waiting:
         child.ask_to_stop()
-    deadline = time.monotonic() + GRACE_SECONDS
+    deadline = time.monotonic() + grace_seconds
     while waiting and time.monotonic() < deadline:
         waiting = [child for child in waiting if not child.stopped()]
         time.sleep(_POLL_SECONDS if waiting else 0)
