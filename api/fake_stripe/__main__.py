@@ -1,0 +1,29 @@
+"""Serve the fake Stripe of these settings in one process, until SIGTERM or Ctrl-C."""
+
+import asyncio
+import signal
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from api.fake_stripe import application
+from commerce.kernel import settings
+
+
+async def serve() -> None:
+    """Listen on the configured address; requests under way are answered before it ends."""
+    configured = settings.load()
+    server = Server(
+        application(),
+        address=configured.host,
+        port=configured.fake_stripe_port,
+        interface=Interfaces.ASGI,
+        websockets=False,
+    )
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, server.stop)
+    await server.serve()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())
