@@ -9,7 +9,7 @@ are reclaimed when a new demand needs them, and a sweep tidies up the rest.
 Locks: levels by key first, then reservations by key. `hold` is hot and takes many demands.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    null,
     select,
     tuple_,
     update,
@@ -47,6 +48,7 @@ SWEEP_PAGE = 500
 RECLAIM_PAGE = 1_000
 
 
+_TIME = DateTime(timezone=True)
 _WANTED = rows_of(
     "w",
     demand_id=Uuid(),
@@ -60,6 +62,7 @@ _WANTED = rows_of(
 )
 _WANTED_COLUMNS = [c for c in _WANTED.c if c.name != "position"]
 _KEYS = rows_of("k", location_id=Uuid(), sku=Text())
+_PROMISES = rows_of("m", demand_id=Uuid(), promise=_TIME)
 _CHOSEN = rows_of("c", demand_id=Uuid(), location_id=Uuid(), sku=Text())
 _PARTS = rows_of("p", demand_id=Uuid(), location_id=Uuid(), sku=Text(), quantity=Integer())
 _NOW = bindparam("now", type_=DateTime(timezone=True))
@@ -107,14 +110,17 @@ OLDEST_EXPIRED = Query(
 )
 COMMIT = Query(
     update(reservation)
-    .values(state="committed", expires_at=None, hold_class="order",
-            promised_at=bindparam("promise", type_=DateTime(timezone=True)))
-    .where(reservation.c.demand_id == any_(_DEMANDS), reservation.c.state == "held")
-)  # fmt: skip
+    .values(
+        state="committed",
+        expires_at=null(),
+        hold_class="order",
+        promised_at=_PROMISES.c.promise,
+    )
+    .where(reservation.c.demand_id == _PROMISES.c.demand_id, reservation.c.state == "held")
+)
 EXTEND = Query(
     update(reservation)
-    .values(expires_at=func.greatest(reservation.c.expires_at,
-                                     bindparam("until", type_=DateTime(timezone=True))))
+    .values(expires_at=func.greatest(reservation.c.expires_at, bindparam("until", type_=_TIME)))
     .where(
         reservation.c.demand_id == any_(_DEMANDS),
         reservation.c.state == "held",
@@ -122,7 +128,7 @@ EXTEND = Query(
     )
     .returning(reservation.c.demand_id),
     UUID,
-)  # fmt: skip
+)
 LEAVE = Query(
     update(reservation)
     .values(state=bindparam("new_state", type_=Text()))
@@ -172,21 +178,28 @@ async def hold(
 
 
 async def commit(
-    conn: Connection, demand_id: UUID, *, promised_at: datetime | None, now: datetime
-) -> None:
-    """Turn a living hold into a promise without end. Committed already: nothing changes.
+    conn: Connection, promises: Mapping[UUID, datetime | None], *, now: datetime
+) -> set[UUID]:
+    """Turn living holds into promises without end; demand ids with their promised times.
 
-    Raises HoldExpired when it is dead: the caller may hold again under a new id.
+    Returns the demands that are committed now. One that is missing is dead: its caller may hold
+    again under a new id. Committed already: nothing changes.
     """
-    reservations = await conn.run(LOCK_OF_DEMANDS, demand_ids=[demand_id])
-    if not reservations or not all(each.alive(now) for each in reservations):
-        raise HoldExpired(demand_id=demand_id)
-    await conn.run(COMMIT, demand_ids=[demand_id], promise=promised_at)
+    if not promises:
+        return set()
+    locked = _by_demand(await conn.run(LOCK_OF_DEMANDS, demand_ids=list(promises)))
+    alive = [id_ for id_, group in locked.items() if all(each.alive(now) for each in group)]
+    await conn.run(COMMIT, demand_id=alive, promise=[promises[id_] for id_ in alive])
+    return set(alive)
 
 
-async def extend(conn: Connection, demand_id: UUID, *, until: datetime, now: datetime) -> bool:
-    """Let a living hold live until then, if that is longer. False: it is dead or committed."""
-    return bool(await conn.run(EXTEND, demand_ids=[demand_id], until=until, now=now))
+async def extend(
+    conn: Connection, demand_ids: Sequence[UUID], *, until: datetime, now: datetime
+) -> set[UUID]:
+    """Let living holds live until then, if that is longer. Returns those that still lived."""
+    if not demand_ids:
+        return set()
+    return set(await conn.run(EXTEND, demand_ids=list(demand_ids), until=until, now=now))
 
 
 async def fulfill(

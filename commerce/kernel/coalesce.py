@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import asyncpg
 
-from commerce.kernel.sql import ATTEMPTS, SERIALIZATION_FAILURES, Busy, Connection, Database
+from commerce.kernel.sql import ATTEMPTS, Busy, Connection, Database, LostRace, lost_race
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -99,9 +99,9 @@ class Coalescer(Generic[Item, Outcome]):
             try:
                 async with self._open() as conn:
                     return await self._work(conn, items)
-            except asyncpg.PostgresError as error:
-                state = error.sqlstate or ""
-                if state in SERIALIZATION_FAILURES and lost_races < ATTEMPTS:
+            except (LostRace, asyncpg.PostgresError) as error:
+                state = getattr(error, "sqlstate", None) or ""
+                if lost_race(error) and lost_races < ATTEMPTS:
                     lost_races += 1
                 elif state.startswith(_TRANSIENT_CLASSES):
                     faults += 1

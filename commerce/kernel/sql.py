@@ -57,6 +57,10 @@ class Busy(CommerceError):
     retry_after_seconds: int = 1
 
 
+class LostRace(Exception):
+    """Another transaction was faster, and this one must be repeated as a whole to see it."""
+
+
 class Query(Generic[Row]):
     """A statement compiled at import, and what its rows become.
 
@@ -235,11 +239,16 @@ class Database:
             try:
                 async with self.transaction() as conn:
                     return await work(conn)
-            except asyncpg.PostgresError as error:
-                if error.sqlstate not in SERIALIZATION_FAILURES or attempt == ATTEMPTS - 1:
+            except (LostRace, asyncpg.PostgresError) as error:
+                if not lost_race(error) or attempt == ATTEMPTS - 1:
                     raise
                 await asyncio.sleep(0.005 * 2**attempt)
         raise AssertionError("unreachable")
+
+
+def lost_race(error: Exception) -> bool:
+    """Whether the transaction that failed so may be repeated and may then succeed."""
+    return isinstance(error, LostRace) or getattr(error, "sqlstate", "") in SERIALIZATION_FAILURES
 
 
 async def prepare_connection(driver: asyncpg.Connection) -> None:

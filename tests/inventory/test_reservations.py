@@ -116,9 +116,8 @@ async def test_dead_hold_stays_dead(own_dsn: str) -> None:
             assert await reservations.sweep(conn, now=LATER) == (1 if now == LATER else 0)
             (outcome,) = await reservations.hold(conn, [old], now=now)
             assert isinstance(outcome, HoldExpired)
-            assert not await reservations.extend(conn, old.id, until=LATER, now=now)
-            with pytest.raises(HoldExpired):
-                await reservations.commit(conn, old.id, promised_at=None, now=now)
+            assert await reservations.extend(conn, [old.id], until=LATER, now=now) == set()
+            assert await reservations.commit(conn, {old.id: None}, now=now) == set()
     assert await counters(database, at, "mug") == (1, 0)
     await database.close()
 
@@ -128,7 +127,8 @@ async def test_committed_demand_is_fulfilled_once(database: Database) -> None:
     wanted = demand(at, mug=3)
     async with database.transaction() as conn:
         await reservations.hold(conn, [wanted], now=NOW)
-        await reservations.commit(conn, wanted.id, promised_at=LATER, now=NOW)
+        committed = await reservations.commit(conn, {wanted.id: LATER}, now=NOW)
+        assert committed == {wanted.id}
         left = await reservations.fulfill(conn, wanted.id, actor="test", now=LATER)
         assert [(each.sku, each.quantity) for each in left] == [("mug", 3)]
         assert await reservations.fulfill(conn, wanted.id, actor="test", now=LATER) == []
