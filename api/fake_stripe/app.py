@@ -169,7 +169,7 @@ class FakeStripe:
         if scheme == "Basic":
             with suppress(binascii.Error, UnicodeDecodeError):
                 given = base64.b64decode(given).decode().partition(":")[0]
-        if given == self._api_key or (not self._api_key and given.startswith("sk_test_")):
+        if given.startswith("sk_test_") if not self._api_key else given == self._api_key:
             return
         message = "Invalid API Key provided. This fake takes a key that begins with sk_test_."
         raise StripeError(401, message, kept=False)
@@ -191,12 +191,13 @@ class FakeStripe:
                 params = convert(decode(request.form), route.params)
                 done = route.handler(call, params, *ids)
                 answer = Answer(200, msgspec.json.encode(reading.expand(call, done, params.expand)))
-                kept = True
             except StripeError as error:
-                answer, kept = _error(error), error.kept
+                if not error.kept:
+                    raise  # out of the transaction: what failed validation leaves no trace
+                answer = _error(error)
             if fault == "error_after":
                 answer = _error(_internal())
-            if key and kept:
+            if key:
                 self._store.remember(key, name, digest, answer.status, answer.body)
         return answer
 
