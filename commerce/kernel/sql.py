@@ -102,7 +102,7 @@ def _inlined(statement: ClauseElement) -> ClauseElement:
     """
 
     def inline(element: BindParameter[Any]) -> None:
-        element.literal_execute = not element.required
+        element.literal_execute = element.unique  # a constant; parameters have names of their own
         element.required = False  # its value comes with each run, not with the compilation
 
     return visitors.cloned_traverse(statement, {}, {"bindparam": inline})
@@ -267,7 +267,7 @@ async def _nothing_to_reset(driver: Any) -> None:
 
 def rows_of(name: str, /, **columns: TypeEngine[Any]) -> TableValuedAlias:
     """`unnest` of one array parameter per column, as a table: a whole batch in one statement."""
-    arrays = [bindparam(key, type_=ARRAY(kind)) for key, kind in columns.items()]
+    arrays = [bindparam(key, required=False, type_=ARRAY(kind)) for key, kind in columns.items()]
     return func.unnest(*arrays).table_valued(
         *(column(key, kind) for key, kind in columns.items()),
         with_ordinality="position",
