@@ -22,8 +22,9 @@ from urllib.parse import urlsplit
 
 import click
 import msgspec
+import psycopg
 
-from api import children, state
+from api import children, greeting, sample_keys, state
 from api.postgres import Server
 from commerce.kernel import settings
 from commerce.kernel.settings import OperatorError, Settings
@@ -127,7 +128,14 @@ class Supervisor:
         self._say(f"schema brought to revision {applied[-1]}" if applied else "schema up to date")
 
     def _seed(self) -> None:
-        pass
+        if not self._demo or not _is_empty(self._settings.direct_url):
+            return
+        self._say("loading the demo retailer")
+        from api.seed import seed_demo  # only a first start needs it
+
+        keys = seed_demo(self._settings.direct_url, self._settings.state_dir)
+        sample_keys.save(self._settings.state_dir, keys)
+        self._say("demo retailer loaded")
 
     def _start_services(self) -> None:
         services = {
@@ -169,7 +177,7 @@ class Supervisor:
         running = state.Running(supervisor=os.getpid(), api_url=api_url, stripe_url=fake)
         state.announce(self._settings.state_dir, running)
         self._say("ready")
-        say(greeting(running))
+        say(greeting.text(running, sample_keys.load(self._settings.state_dir)))
 
     def _watch(self) -> None:
         while not self._stop.wait(_WATCH_SECONDS):
@@ -197,6 +205,8 @@ class Supervisor:
             raise _StopAsked
         yield
         self._may_interrupt = False
+        if self._stop.is_set():
+            raise _StopAsked
 
     def _pid_dir(self) -> Path:
         directory = self._settings.state_dir / "run"
@@ -207,8 +217,8 @@ class Supervisor:
         say(f"[{time.monotonic() - self._began:6.2f} s] {what}")
 
 
-class _StopAsked(BaseException):
-    """A signal came while something could be cut short."""
+class _StopAsked(KeyboardInterrupt):
+    """A signal came while something could be cut short. Event loops let this kind through."""
 
 
 def say(text: str) -> None:
@@ -217,13 +227,10 @@ def say(text: str) -> None:
         click.echo(text)
 
 
-def greeting(running: state.Running) -> str:
-    """What a newcomer needs next."""
-    return f"""
-  Shop API   {running.api_url}/v1
-  Docs       {running.api_url}/docs
-  Health     {running.api_url}/health
-"""
+def _is_empty(dsn: str) -> bool:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT NOT EXISTS (SELECT FROM location)").fetchone()
+    return row == (True,)
 
 
 def free_port(host: str, wanted: int) -> int:
