@@ -25,7 +25,7 @@ FULFILLMENT_STATES = tuple(dict.fromkeys((*PICKUP, *CARRY_OUT)))
 
 PAYMENT = Machine(
     pending={"requires_action", "authorized", "failed"},
-    requires_action={"authorized", "failed"},
+    requires_action={"pending", "authorized", "failed"},
     authorized={"captured", "voided", "lapsed"},
     captured=set(),
     voided=set(),
@@ -35,8 +35,8 @@ PAYMENT = Machine(
 
 OPERATION = Machine(
     pending={"succeeded", "failed", "unknown"},
-    unknown={"succeeded", "failed"},
-    succeeded=set(),
+    unknown={"succeeded", "failed", "pending"},
+    succeeded={"failed"},  # a bank may bounce a refund days after the provider has sent it
     failed=set(),
 )
 

@@ -513,6 +513,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("refunded_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("provider_id", sa.Text(), nullable=True),
         sa.Column("payment_method", sa.Text(), nullable=True),
+        sa.Column("return_url", sa.Text(), nullable=True),
         sa.Column("redirect_url", sa.Text(), nullable=True),
         sa.Column("decline_code", sa.Text(), nullable=True),
         sa.Column("card_brand", sa.Text(), nullable=True),
@@ -539,6 +540,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.UniqueConstraint("provider_id", name=op.f("payment_provider_id_key")),
         postgresql_with={"fillfactor": "80"},
     )
+    op.create_index(op.f("payment_fulfillment_id_idx"), "payment", ["fulfillment_id"], unique=False)
     op.create_index(op.f("payment_order_id_idx"), "payment", ["order_id"], unique=False)
     op.create_table(
         "return",
