@@ -236,6 +236,11 @@ async def _merge(conn: Connection, good: dict[UUID, StoreRecord]) -> list[UUID]:
     )
 
 
+async def everywhere(conn: Connection) -> list[Store]:
+    """All stores."""
+    return await conn.run(ALL_STORES)
+
+
 async def by_ids(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, Store]:
     """Those of the stores that exist."""
     return {each.location_id: each for each in await conn.run(STORES_BY_ID, ids=list(ids))}
@@ -270,7 +275,11 @@ def promise_at(of: Store, now: datetime) -> datetime | None:
     The lead time runs only while the store is open, and begins with the next whole minute. None
     for a store that never opens, or not long enough within three months. DST-safe.
     """
-    minute = now.replace(second=0, microsecond=0)
-    begins = minute if minute == now else minute + _MINUTE
     lead = of.pickup_lead_minutes * _MINUTE
-    return opening_hours.after_open_time(of.opening_hours, of.time_zone, begins, lead)
+    return opening_hours.after_open_time(of.opening_hours, of.time_zone, next_minute(now), lead)
+
+
+def next_minute(now: datetime) -> datetime:
+    """The whole minute that begins now or next."""
+    minute = now.replace(second=0, microsecond=0)
+    return minute if minute == now else minute + _MINUTE

@@ -1,8 +1,8 @@
 """Places that hold stock, and which of them are nearest to a point."""
 
 from collections.abc import Sequence
-from math import asin, cos, radians, sin, sqrt
-from typing import Protocol
+from math import asin, cos, dist, radians, sin
+from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
@@ -53,18 +53,8 @@ class Location(Struct, frozen=True):
     longitude: float
 
 
-class Point(Struct, frozen=True):
-    """A place on the unit sphere: comparing distances takes no trigonometric function."""
-
-    x: float
-    y: float
-    z: float
-
-    @classmethod
-    def at(cls, latitude: float, longitude: float) -> "Point":
-        """From degrees."""
-        phi, theta = radians(latitude), radians(longitude)
-        return cls(cos(phi) * cos(theta), cos(phi) * sin(theta), sin(phi))
+Point: TypeAlias = tuple[float, float, float]
+"""A place on the unit sphere: comparing distances takes no trigonometric function."""
 
 
 _NEW = rows_of(
@@ -108,7 +98,12 @@ async def by_code(conn: Connection, codes: Sequence[str]) -> dict[str, Location]
     return {each.code: each for each in found}
 
 
+def point(latitude: float, longitude: float) -> Point:
+    """From degrees."""
+    phi, theta = radians(latitude), radians(longitude)
+    return cos(phi) * cos(theta), cos(phi) * sin(theta), sin(phi)
+
+
 def distance_km(one: Point, other: Point) -> float:
     """Along a great circle."""
-    chord = sqrt((one.x - other.x) ** 2 + (one.y - other.y) ** 2 + (one.z - other.z) ** 2)
-    return 2 * EARTH_RADIUS_KM * asin(min(1.0, chord / 2))
+    return 2 * EARTH_RADIUS_KM * asin(min(1.0, dist(one, other) / 2))
