@@ -75,11 +75,24 @@ class FakeStripeServer:
         self._process.kill()
         self._process.wait()
 
+    def terminate(self, seconds: float) -> int:
+        """SIGTERM, and the exit status, which must come in time."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(seconds)
+
     def control(self, path: str, **body: Any) -> Any:
         """POST to the control path."""
         answer = self.http.post(f"/_control/{path}", json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def wait_until_delivered(self, seconds: float = 10.0) -> None:
+        """Until no webhook waits any more."""
+        until = time.monotonic() + seconds
+        while self.http.get("/_control/webhooks").json()["waiting"]:
+            assert time.monotonic() < until, "webhooks still wait"
+            time.sleep(0.02)
 
     def fault(self, operation: str, kind: str, **fields: Any) -> None:
         """Let the next call of this operation go wrong."""

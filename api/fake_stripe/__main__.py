@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 
 from granian.constants import Interfaces
 from granian.server.embed import Server
@@ -13,17 +14,26 @@ from commerce.kernel import settings
 async def serve() -> None:
     """Listen on the configured address; requests under way are answered before it ends."""
     configured = settings.load()
+    stripe = application()
     server = Server(
-        application(),
+        stripe,
         address=configured.host,
         port=configured.fake_stripe_port,
         interface=Interfaces.ASGI,
         websockets=False,
     )
+
+    def stop() -> None:
+        stripe.end()
+        server.stop()  # type: ignore[no-untyped-call]
+
     for signum in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signum, server.stop)
+        asyncio.get_running_loop().add_signal_handler(signum, stop)
     await server.serve()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    try:
+        asyncio.run(serve())
+    except settings.OperatorError as wrong:
+        sys.exit(str(wrong))

@@ -1,6 +1,8 @@
 """The fake Stripe by its wire: keys, refusals, lists, readers, webhooks, and what a kill leaves."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +241,7 @@ def test_a_fault_for_an_unknown_operation_names_the_known_ones(server: FakeStrip
 def test_a_failed_delivery_is_repeated_with_a_fresh_signature(
     server: FakeStripeServer, endpoint: WebhookEndpoint
 ) -> None:
+    server.wait_until_delivered()  # what earlier tests caused would use up these answers
     endpoint.answers += [500, 503]
     intent_id = created(server)["id"]
     deliveries = endpoint.wait_for(intent_id, 3)
@@ -292,3 +295,16 @@ def test_a_kill_keeps_books_payments_keys_and_waiting_webhooks(
             "payment_intent.amount_capturable_updated",
             "payment_intent.succeeded",
         ]
+
+
+def test_a_stop_does_not_wait_for_a_call_that_a_fault_holds(
+    tmp_path: Path, endpoint: WebhookEndpoint
+) -> None:
+    with FakeStripeServer(tmp_path, endpoint.port) as server, ThreadPoolExecutor(1) as pool:
+        server.fault("payment_intents.create", "timeout_after", seconds=50)
+        held = pool.submit(server.post, INTENTS, MANUAL)
+        while server.http.get("/_control/faults").json()["faults"][0]["times"]:
+            time.sleep(0.02)
+        assert server.terminate(seconds=5) == 0
+        with pytest.raises(httpx.RemoteProtocolError):
+            held.result()
