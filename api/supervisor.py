@@ -176,8 +176,8 @@ class Supervisor:
         fake = self._settings.stripe_api_base if _is_fake(self._settings) else None
         running = state.Running(supervisor=os.getpid(), api_url=api_url, stripe_url=fake)
         state.announce(self._settings.state_dir, running)
-        self._say("ready")
         say(greeting.text(running, sample_keys.load(self._settings.state_dir)))
+        self._say("ready; Ctrl-C stops everything")
 
     def _watch(self) -> None:
         while not self._stop.wait(_WATCH_SECONDS):
