@@ -2,7 +2,8 @@
 
 Hours are wall time of the store, per weekday. A range opens at the first moment at which the wall
 clock of that day shows its beginning or later, and closes likewise: an hour that the clock skips
-is not there, an hour that the clock repeats is open twice as long.
+is not there, an hour that the clock repeats is open twice as long. Answers are in UTC, because
+Python subtracts times of one zone by their wall clock.
 """
 
 from bisect import bisect_left
@@ -24,12 +25,14 @@ _DAY_MINUTES = 24 * 60
 
 def is_open(week: Week, zone: str, at: datetime) -> bool:
     """Whether the doors are open at this moment; not any more in the moment of closing."""
+    at = at.astimezone(UTC)
     opening = next(_openings(week, zone, at), None)
     return opening is not None and opening[0] <= at
 
 
 def next_opening(week: Week, zone: str, at: datetime) -> datetime | None:
     """When the doors open next: this moment if they are open. None: not within three months."""
+    at = at.astimezone(UTC)
     opening = next(_openings(week, zone, at), None)
     return max(at, opening[0]) if opening is not None else None
 
@@ -39,7 +42,7 @@ def after_open_time(week: Week, zone: str, since: datetime, needed: timedelta) -
 
     None when that is more than three months away, or when the store never opens.
     """
-    left = needed
+    since, left = since.astimezone(UTC), needed
     for opens, closes in _openings(week, zone, since):
         starts = max(since, opens)
         if left < closes - starts:
@@ -49,7 +52,7 @@ def after_open_time(week: Week, zone: str, since: datetime, needed: timedelta) -
 
 
 def _openings(week: Week, zone: str, since: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """What is left to open after `since`, in UTC, for three months."""
+    """The stretches of opening, in UTC, that end after `since` (in UTC), for three months."""
     tz = ZoneInfo(zone)
     today = since.astimezone(tz).date()
     for ahead in range(-1, HORIZON_DAYS):

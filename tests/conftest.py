@@ -10,17 +10,19 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
 
 import migrations
 from api.postgres import Server
+from commerce.kernel.sql import Database
 
 PROJECT = Path(__file__).parent.parent
 TEMPLATE = "template"
@@ -55,6 +57,13 @@ class Run:
 
 RUN = pytest.StashKey[Run]()
 
+# `--hypothesis-profile soak` is what `make soak` says. Time limits are pytest's.
+for name, examples in (("default", 1_000), ("soak", 100_000)):
+    hypothesis.settings.register_profile(
+        name, max_examples=examples, derandomize=name == "default", deadline=None, database=None
+    )
+hypothesis.settings.load_profile("default")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing starts yet."""
@@ -83,6 +92,14 @@ def template_dsn(request: pytest.FixtureRequest) -> str:
 def dsn(template_dsn: str) -> str:
     """The database that this process's tests share; fresh ids keep them apart."""
     return clone(template_dsn)
+
+
+@pytest.fixture(scope="session")
+async def db(dsn: str) -> AsyncIterator[Database]:
+    """An open pool on the shared database."""
+    opened = await Database.open(dsn)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
