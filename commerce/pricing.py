@@ -121,6 +121,7 @@ class Quote(msgspec.Struct, frozen=True):
     tax_minor: int
     total_minor: int
     coupon_code: str | None
+    coupon_limited: bool
     lines: tuple[PricedLine, ...]
 
 
@@ -163,6 +164,17 @@ USE_COUPONS = Query(
     )
     .returning(coupon.c.code),
     str,
+)
+
+
+GIVE_BACK = Query(
+    update(coupon)
+    .values(redeemed=coupon.c.redeemed - 1)
+    .where(
+        coupon.c.code == bindparam("of"),
+        coupon.c.max_redemptions.is_not(None),
+        coupon.c.redeemed > 0,
+    )
 )
 
 
@@ -221,12 +233,14 @@ def quote(basket: Basket, given: Terms, *, now: datetime, used: int = 0) -> Quot
         tax_minor=sum(line.tax_minor for line in lines),
         total_minor=sum(line.total_minor for line in lines),
         coupon_code=basket.coupon_code,
+        coupon_limited=basket.coupon_code is not None
+        and given.coupons[basket.coupon_code].max_redemptions is not None,
         lines=lines,
     )
 
 
 async def redeem(conn: Connection, uses: dict[str, int]) -> None:
-    """Count uses of coupons that have a limit; a cancelled order gives its use back (negative).
+    """Count uses of coupons that have a limit.
 
     Raises LostRace when another transaction took the last use since `terms` was read: repeated,
     the quote is refused as used up.
@@ -237,6 +251,11 @@ async def redeem(conn: Connection, uses: dict[str, int]) -> None:
     counted = await conn.run(USE_COUPONS, code=codes, uses=[uses[code] for code in codes])
     if len(counted) < len(codes):
         raise LostRace
+
+
+async def give_back(conn: Connection, code: str) -> None:
+    """A cancelled order returns its use of a coupon that has a limit."""
+    await conn.run(GIVE_BACK, of=code)
 
 
 def refund_of(units: Sequence[Unit], unit_price_minor: int, *, tax_included: bool,

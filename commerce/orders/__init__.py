@@ -1,0 +1,48 @@
+"""Orders: what was sold, frozen at the sale, and its life cycle.
+
+    pending_payment -> placed | cancelled ; placed -> completed | cancelled
+
+Owns `orders`, `order_line` and the rows of `fulfillment` until work on them begins. Placing takes
+many orders at once, each with its own outcome: read terms, price, hold stock, write. An order by
+card waits as pending_payment until its authorization; others are placed at once.
+"""
+
+from commerce.orders.changes import StockGone, cancel, complete, confirm, count_fulfilled
+from commerce.orders.placing import (
+    CardPayment,
+    PickupUnavailable,
+    Placement,
+    PriceChanged,
+    StockShort,
+    place,
+)
+from commerce.orders.reading import (
+    Fulfillment,
+    Order,
+    OrderLine,
+    by_id,
+    by_number,
+    lock,
+    of_shopper,
+)
+
+__all__ = [
+    "CardPayment",
+    "Fulfillment",
+    "Order",
+    "OrderLine",
+    "PickupUnavailable",
+    "Placement",
+    "PriceChanged",
+    "StockGone",
+    "StockShort",
+    "by_id",
+    "by_number",
+    "cancel",
+    "complete",
+    "confirm",
+    "count_fulfilled",
+    "lock",
+    "of_shopper",
+    "place",
+]
