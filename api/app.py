@@ -1,0 +1,111 @@
+"""The web application: `granian --interface asgi --factory api.app:application`.
+
+`ROUTES` names the modules with routes; each exports `ROUTES`, a list of handlers and routers. A
+module that has work of its own in every web process exports `LIFESPAN` too: called with the
+services, it returns an async context manager that is open while the process serves.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from typing import Any
+
+from litestar import Litestar, Request, Response
+from litestar.config.app import AppConfig
+from litestar.handlers import HTTPRouteHandler
+
+from api.auth import Guard
+from api.bodies import StrictBody
+from api.database import open_database
+from api.log import Log
+from api.metrics import Metrics
+from api.middleware import Edge
+from api.problem_json import MAX_BODY_BYTES, refusal_of, render
+from api.refusals import InternalError
+from api.services import DEPENDENCIES, Services
+from commerce.installation import installation_secret
+from commerce.kernel import clock, settings
+from commerce.kernel.clock import Clock
+from commerce.kernel.settings import Settings
+
+ROUTES: tuple[str, ...] = ()
+
+
+def application(configured: Settings | None = None, *, now: Clock = clock.now) -> Edge:
+    """The application of one process, with the settings of its environment."""
+    given = configured or settings.load()
+    modules = [import_module(name) for name in ROUTES]
+    metrics = Metrics()
+    log = Log(given.log_level, now)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
+        async with _services(given, now, log) as services, AsyncExitStack() as stack:
+            app.state.services = services
+            app.state.metrics = metrics
+            for module in modules:
+                if hasattr(module, "LIFESPAN"):
+                    await stack.enter_async_context(module.LIFESPAN(services))
+            yield
+
+    app = build([route for module in modules for route in module.ROUTES], [lifespan])
+    return Edge(app, metrics)
+
+
+def build(routes: Sequence[Any], lifespan: Sequence[Callable[..., Any]]) -> Litestar:
+    """The framework's part: routing, decoding, dependencies, and our problem documents."""
+    app = Litestar.from_config(
+        AppConfig(
+            route_handlers=list(routes),
+            dependencies=dict(DEPENDENCIES),
+            dto=StrictBody,
+            return_dto=None,
+            exception_handlers={Exception: _problem},
+            lifespan=list(lifespan),
+            request_max_body_size=MAX_BODY_BYTES,
+            openapi_config=None,
+            logging_config=None,
+        )
+    )
+    _deny_by_default(app)
+    return app
+
+
+@asynccontextmanager
+async def _services(configured: Settings, now: Clock, log: Log) -> AsyncGenerator[Services]:
+    database = await open_database(configured, name="mostrador-web")
+    try:
+        async with database.reading() as conn:
+            secret = await installation_secret(conn)
+        services = Services(settings=configured, database=database, secret=secret, now=now, log=log)
+        async with log.running(), services.limiter.running(), services.closing:
+            yield services
+    finally:
+        await database.close()
+
+
+def _problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Any exception as a problem document; a fault of ours goes into the log."""
+    refusal = refusal_of(error)
+    scope: Any = request.scope
+    if isinstance(refusal, InternalError):
+        log: Log = request.app.state.services.log
+        log.fault("internal error", error, request_id=scope["request_id"])
+    language = request.headers.get("accept-language", "")
+    problem = render(refusal, language=language, request_id=scope["request_id"])
+    headers = dict(problem.headers)
+    media_type = headers.pop("content-type")
+    allow = getattr(error, "headers", None) or {}
+    headers |= {name.lower(): value for name, value in allow.items() if name.lower() == "allow"}
+    return Response(
+        problem.body, status_code=problem.status, media_type=media_type, headers=headers
+    )
+
+
+def _deny_by_default(app: Litestar) -> None:
+    """A route that forgot to say who may call it is a bug that must not reach anybody."""
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if isinstance(handler, HTTPRouteHandler) and handler.http_methods != {"OPTIONS"}:
+                guards = [g for g in handler.resolve_guards() if isinstance(g, Guard)]
+                assert len(guards) == 1, f"{handler} needs one guard: may(...) or public()"

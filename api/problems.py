@@ -1,0 +1,164 @@
+"""Every refusal that a client can meet: its HTTP status, and what it says in English and Spanish.
+
+One row per error class; a test demands it. `{name}` stands for a field of the error. Codes are
+never translated. `api/problem_json.py` makes the documents (RFC 9457) from these rows.
+"""
+
+from typing import NamedTuple
+
+from api import refusals
+from commerce import access, customers
+from commerce.kernel import errors, events, idempotency, sql
+
+
+class Row(NamedTuple):
+    """Status, then title and detail in each language."""
+
+    status: int
+    en: tuple[str, str]
+    es: tuple[str, str]
+
+
+PROBLEMS: dict[type[errors.CommerceError], Row] = {
+    # The request itself
+    refusals.MalformedBody: Row(
+        400,
+        ("Not JSON", "The body is not valid JSON: {reason}."),
+        ("No es JSON", "El cuerpo no es JSON válido: {reason}."),
+    ),
+    refusals.InvalidRequest: Row(
+        400,
+        ("Invalid request", "{path}: {reason}."),
+        ("Solicitud no válida", "{path}: {reason}."),
+    ),
+    refusals.IdempotencyKeyMissing: Row(
+        400,
+        (
+            "Idempotency key missing",
+            "Send an Idempotency-Key header, new for each command and the same when repeating it.",
+        ),
+        (
+            "Falta la clave de idempotencia",
+            "Envía la cabecera Idempotency-Key: nueva en cada orden, la misma al repetirla.",
+        ),
+    ),
+    refusals.NothingHere: Row(
+        404,
+        ("Not found", "There is nothing at this address."),
+        ("No encontrado", "No hay nada en esta dirección."),
+    ),
+    refusals.MethodNotAllowed: Row(
+        405,
+        ("Method not allowed", "This address exists, but not for this method."),
+        ("Método no permitido", "Esta dirección existe, pero no para este método."),
+    ),
+    refusals.BodyTooLarge: Row(
+        413,
+        ("Body too large", "The body may have at most {limit_bytes} bytes."),
+        ("Cuerpo demasiado grande", "El cuerpo puede tener como máximo {limit_bytes} bytes."),
+    ),
+    refusals.RateLimited: Row(
+        429,
+        ("Too many requests", "Try again in {retry_after_seconds} s."),
+        ("Demasiadas solicitudes", "Inténtalo de nuevo en {retry_after_seconds} s."),
+    ),
+    refusals.OriginNotAllowed: Row(
+        403,
+        ("Origin not allowed", "No key may be used from this web origin. Add it to a key."),
+        ("Origen no permitido", "Ninguna clave vale desde este origen web. Añádelo a una clave."),
+    ),
+    refusals.InternalError: Row(
+        500,
+        ("Internal error", "The fault is ours. Tell us the request id."),
+        ("Error interno", "El fallo es nuestro. Indícanos el identificador de la solicitud."),
+    ),
+    # The kernel
+    errors.NotFound: Row(
+        404,
+        ("Not found", "There is no {kind} {id}, or you may not see it."),
+        ("No encontrado", "No existe {kind} {id}, o no puedes verlo."),
+    ),
+    errors.WrongState: Row(
+        409,
+        ("Wrong state", "The {kind} is {state}; this needs one of {allowed}."),
+        ("Estado incorrecto", "{kind} está en {state}; hace falta uno de {allowed}."),
+    ),
+    errors.InvalidField: Row(
+        422,
+        ("Invalid field", "{path}: {reason}"),
+        ("Campo no válido", "{path}: {reason}"),
+    ),
+    sql.Busy: Row(
+        503,
+        ("Busy", "Nothing was changed. Try again in {retry_after_seconds} s."),
+        ("Ocupado", "No se ha cambiado nada. Inténtalo de nuevo en {retry_after_seconds} s."),
+    ),
+    events.StartOver: Row(
+        410,
+        ("Start over", "This cursor is too old. Fetch the present state and start from there."),
+        ("Empieza de nuevo", "Este cursor es demasiado antiguo. Pide el estado actual."),
+    ),
+    idempotency.KeyReused: Row(
+        422,
+        ("Idempotency key reused", "This key came before with another request. Use a new key."),
+        ("Clave reutilizada", "Esta clave ya llegó con otra solicitud. Usa una nueva."),
+    ),
+    idempotency.KeyRunning: Row(
+        409,
+        ("Still running", "The first request with this key has no answer yet. Ask again soon."),
+        ("Aún en curso", "La primera solicitud con esta clave sigue en curso. Repite en breve."),
+    ),
+    # Keys, sessions, permissions
+    refusals.KeyMissing: Row(
+        401,
+        ("API key missing", "Send your key in the X-API-Key header."),
+        ("Falta la clave de API", "Envía tu clave en la cabecera X-API-Key."),
+    ),
+    access.KeyInvalid: Row(
+        401,
+        ("API key invalid", "The key is unknown, revoked or has run out."),
+        ("Clave de API no válida", "La clave no existe, fue revocada o ha caducado."),
+    ),
+    access.SessionInvalid: Row(
+        401,
+        ("Session invalid", "The session has ended, or it does not belong to this key."),
+        ("Sesión no válida", "La sesión ha terminado o no pertenece a esta clave."),
+    ),
+    access.SessionRequired: Row(
+        401,
+        ("Sign-in required", "Sign in, and send the session as Authorization: Bearer."),
+        ("Hay que iniciar sesión", "Inicia sesión y envíala como Authorization: Bearer."),
+    ),
+    access.SignInRefused: Row(
+        401,
+        (
+            "Sign-in refused",
+            "Code and PIN do not fit, or five wrong tries have locked them for 15 minutes.",
+        ),
+        (
+            "Acceso rechazado",
+            "Código y PIN no coinciden, o cinco intentos los han bloqueado 15 minutos.",
+        ),
+    ),
+    access.StoreNotAllowed: Row(
+        403,
+        ("Not your store", "You are not assigned to this store."),
+        ("No es tu tienda", "No estás asignado a esta tienda."),
+    ),
+    access.PermissionDenied: Row(
+        403,
+        ("Not allowed", "This needs the permission {permission}."),
+        ("No permitido", "Hace falta el permiso {permission}."),
+    ),
+    # Shoppers
+    customers.CodeRefused: Row(
+        401,
+        ("Code refused", "The code is wrong, used or too old. Ask for a new one."),
+        ("Código rechazado", "El código es incorrecto, usado o antiguo. Pide uno nuevo."),
+    ),
+    customers.TooManyCodes: Row(
+        429,
+        ("Too many codes", "Enough codes were sent. Try again in {retry_after_seconds} s."),
+        ("Demasiados códigos", "Ya se enviaron varios. Repite en {retry_after_seconds} s."),
+    ),
+}

@@ -1,0 +1,73 @@
+"""Who may do what: keys, sessions, associates and their PINs, permissions, the staff record.
+
+Every request comes with a key, some with a session of a shopper or an associate on top; together
+they are a `Principal`. Keys and sessions are stored as digests, PINs by argon2. A revoked key ends
+its sessions; a key that was rotated and runs out does not, its sessions go on under the new one.
+Every write of staff is on record (`record_staff`), in the transaction of the write.
+"""
+
+from commerce.access.associates import (
+    Associate,
+    SignInRefused,
+    StoreNotAllowed,
+    associates,
+    put_associate,
+    sign_in,
+)
+from commerce.access.keys import (
+    Key,
+    KeyInvalid,
+    all_origins,
+    create_key,
+    keys,
+    revoke_key,
+    rotate_key,
+)
+from commerce.access.principal import (
+    OPERATOR,
+    PERMISSIONS,
+    PermissionDenied,
+    Principal,
+    SessionRequired,
+    in_scope,
+    permissions_of,
+)
+from commerce.access.record import StaffEntry, record_staff, staff_record_page
+from commerce.access.sessions import (
+    SessionInvalid,
+    StartedSession,
+    authenticate,
+    end_session,
+    start_shopper_session,
+)
+
+__all__ = [
+    "OPERATOR",
+    "PERMISSIONS",
+    "Associate",
+    "Key",
+    "KeyInvalid",
+    "PermissionDenied",
+    "Principal",
+    "SessionInvalid",
+    "SessionRequired",
+    "SignInRefused",
+    "StaffEntry",
+    "StartedSession",
+    "StoreNotAllowed",
+    "all_origins",
+    "associates",
+    "authenticate",
+    "create_key",
+    "end_session",
+    "in_scope",
+    "keys",
+    "permissions_of",
+    "put_associate",
+    "record_staff",
+    "revoke_key",
+    "rotate_key",
+    "sign_in",
+    "staff_record_page",
+    "start_shopper_session",
+]
