@@ -5,6 +5,7 @@ services first, all at once, the database last. A supervisor that is killed outr
 running; the next one on the same state finds them by their pid files and ends them.
 """
 
+import asyncio
 import errno
 import http.client
 import os
@@ -89,8 +90,8 @@ class Supervisor:
         self._say(f"state in {self._settings.state_dir}")
         self._end_orphans()
         with self._interruptible():
-            # Alembic takes as long to import as the database to start.
-            Thread(target=import_module, args=("migrations",), daemon=True).start()
+            # What prepares the database takes as long to import as the server to start.
+            Thread(target=import_module, args=("api.database",), daemon=True).start()
             self._choose_ports()
             self._start_database()
             self._migrate()
@@ -122,9 +123,9 @@ class Supervisor:
         self._say("database ready")
 
     def _migrate(self) -> None:
-        from migrations import upgrade  # the thread above is about to have imported it
+        from api.database import prepare  # the thread above is about to have imported it
 
-        applied = upgrade(self._settings.direct_url)
+        applied = asyncio.run(prepare(self._settings.direct_url))
         self._say(f"schema brought to revision {applied[-1]}" if applied else "schema up to date")
 
     def _seed(self) -> None:
