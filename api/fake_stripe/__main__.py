@@ -5,6 +5,7 @@ import signal
 import sys
 
 from granian.constants import Interfaces
+from granian.log import LogLevels
 from granian.server.embed import Server
 
 from api.fake_stripe import application
@@ -21,6 +22,7 @@ async def serve() -> None:
         port=configured.fake_stripe_port,
         interface=Interfaces.ASGI,
         websockets=False,
+        log_level=LogLevels.error,
     )
 
     def stop() -> None:
