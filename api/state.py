@@ -30,8 +30,11 @@ class Running(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @contextmanager
 def own(state_dir: Path) -> Iterator[None]:
     """Be the only owner of a state directory, until the block or this process ends."""
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as refused:
+        raise OperatorError(f"{refused}. Set STATE_DIR to a directory of your own.") from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
