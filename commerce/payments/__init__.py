@@ -1,7 +1,7 @@
 """Payments: what each tender shall pay for a fulfillment, and what has become of the money.
 
     pending -> requires_action | authorized | failed
-    requires_action -> pending (another card) | authorized | failed
+    requires_action -> pending (the card said no; another may be tried) | authorized | failed
     authorized -> captured | voided | lapsed
 
 Every call to the provider is an operation: an intent row first, its outcome in a later transaction
@@ -9,6 +9,64 @@ Every call to the provider is an operation: an intent row first, its outcome in 
 caller's transaction. Locks: the order first, then its payments by id.
 """
 
-from commerce.payments.opening import NewPayment, open_many
+from commerce.payments.books import (
+    Change,
+    Claimed,
+    claim,
+    due,
+    lapsing,
+    may_confirm,
+    put_off,
+    record,
+    record_refund,
+    start_over,
+)
+from commerce.payments.opening import NewPayment, open_many, take
+from commerce.payments.outcomes import Told
+from commerce.payments.requests import (
+    AuthorizationLapsed,
+    PaymentRunning,
+    Refundable,
+    RefundExceedsCapture,
+    request_capture,
+    request_refunds,
+    request_voids,
+    spread,
+    try_card,
+)
+from commerce.payments.rows import Operation, Payment, get, lock, operations_of
+from commerce.payments.views import CardView, PaymentView, of_order
 
-__all__ = ["NewPayment", "open_many"]
+__all__ = [
+    "AuthorizationLapsed",
+    "CardView",
+    "Change",
+    "Claimed",
+    "NewPayment",
+    "Operation",
+    "Payment",
+    "PaymentRunning",
+    "PaymentView",
+    "RefundExceedsCapture",
+    "Refundable",
+    "Told",
+    "claim",
+    "due",
+    "get",
+    "lapsing",
+    "lock",
+    "may_confirm",
+    "of_order",
+    "open_many",
+    "operations_of",
+    "put_off",
+    "record",
+    "record_refund",
+    "request_capture",
+    "request_refunds",
+    "request_voids",
+    "spread",
+    "start_over",
+    "take",
+    "try_card",
+]

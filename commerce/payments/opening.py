@@ -1,18 +1,25 @@
-"""How payments begin: a card's with its first call to the provider, any other tender's at once."""
+"""How payments begin: a card's with its first call to the provider, any other's as a fact."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import BigInteger, DateTime, Text, Uuid, bindparam, insert, literal, select
 
+from commerce.kernel import events
+from commerce.kernel.errors import InvalidField
+from commerce.kernel.money import Money
 from commerce.kernel.sql import Connection, Query, columns_of, rows_of
+from commerce.payments.rows import (
+    FIRST_LEASE,
+    Operation,
+    Payment,
+    add_operations,
+    fact,
+)
 from commerce.states import OPERATION, PAYMENT
 from commerce.tables import payment, payment_operation
-
-FIRST_LEASE = timedelta(seconds=30)
-"""Who asked for an operation performs it, too; the sweep takes it over after so long."""
 
 
 class NewPayment(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +85,17 @@ AUTHORIZE = Query(
     )
 )
 
+_TAKEN = (
+    *("id", "order_id", "fulfillment_id", "tender", "state", "currency", "amount_minor"),
+    *("authorized_minor", "captured_minor", "reference", "created_at", "updated_at"),
+)
+TAKE = Query(
+    insert(payment)
+    .values({name: bindparam(f"new_{name}", type_=payment.c[name].type) for name in _TAKEN})
+    .returning(payment),
+    Payment,
+)
+
 
 async def open_many(conn: Connection, new: Sequence[NewPayment], *, now: datetime) -> None:
     """Write pending payments with their first operation: two statements, however many.
@@ -90,3 +108,59 @@ async def open_many(conn: Connection, new: Sequence[NewPayment], *, now: datetim
     columns = columns_of(new, *NewPayment.__struct_fields__)
     await conn.run(OPEN, **columns, now=now)
     await conn.run(AUTHORIZE, **columns, due=now + FIRST_LEASE, now=now)
+
+
+async def take(
+    conn: Connection,
+    *,
+    payment_id: UUID,
+    order_id: UUID,
+    fulfillment_id: UUID,
+    tender: str,
+    amount: Money,
+    reference: str | None,
+    actor: str,
+    now: datetime,
+) -> Payment:
+    """Record money that an associate has taken: cash, or a card on a terminal of its own.
+
+    An external terminal needs the number on its receipt, without which nobody finds the sale
+    again. The caller has locked the order, and knows that so much is due. Not safe to repeat.
+    """
+    assert tender in {"cash", "external_terminal"}
+    if tender == "external_terminal" and not reference:
+        raise InvalidField(path="/reference", reason="an external terminal needs its reference")
+    taken = await conn.one(
+        TAKE,
+        new_id=payment_id,
+        new_order_id=order_id,
+        new_fulfillment_id=fulfillment_id,
+        new_tender=tender,
+        new_state="captured",
+        new_currency=amount.currency,
+        new_amount_minor=amount.amount_minor,
+        new_authorized_minor=amount.amount_minor,
+        new_captured_minor=amount.amount_minor,
+        new_reference=reference,
+        new_created_at=now,
+        new_updated_at=now,
+    )
+    done = Operation(
+        payment_id=payment_id,
+        kind="capture",
+        state="succeeded",
+        amount_minor=amount.amount_minor,
+        actor=actor,
+        created_at=now,
+        updated_at=now,
+    )
+    await add_operations(conn, [done])
+    captured = fact(
+        taken,
+        "payment.captured",
+        actor,
+        operation_id=done.id,
+        amount_minor=amount.amount_minor,
+    )
+    await events.record(conn, [captured], now=now)
+    return taken

@@ -186,6 +186,15 @@ payment = Table(
     postgresql_with={"fillfactor": "80"},
 )
 
+Index(
+    "payment_waiting_idx",
+    payment.c.deadline_at,
+    postgresql_where=text("state IN ('pending', 'requires_action')"),
+)
+Index(
+    "payment_held_idx", payment.c.capture_before, postgresql_where=text("state = 'authorized'")
+)
+
 payment_operation = Table(
     "payment_operation",
     metadata,

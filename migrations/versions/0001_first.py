@@ -541,7 +541,21 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         postgresql_with={"fillfactor": "80"},
     )
     op.create_index(op.f("payment_fulfillment_id_idx"), "payment", ["fulfillment_id"], unique=False)
+    op.create_index(
+        "payment_held_idx",
+        "payment",
+        ["capture_before"],
+        unique=False,
+        postgresql_where=sa.text("state = 'authorized'"),
+    )
     op.create_index(op.f("payment_order_id_idx"), "payment", ["order_id"], unique=False)
+    op.create_index(
+        "payment_waiting_idx",
+        "payment",
+        ["deadline_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('pending', 'requires_action')"),
+    )
     op.create_table(
         "return",
         sa.Column("id", sa.Uuid(), nullable=False),
