@@ -20,6 +20,7 @@ from litestar.di import Provide
 from litestar.types import Scope
 
 from api.auth import Keyring
+from api.doorbell import Doorbell
 from api.limits import Limiter
 from api.log import Log
 from commerce.access import Principal
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from commerce.stripe_gateway import StripeGateway
 
 Part = TypeVar("Part")
+Answer = TypeVar("Answer")
 
 
 class Services:
@@ -47,10 +49,18 @@ class Services:
         self.log = log
         self.keyring = Keyring(database, now)
         self.limiter = Limiter(database, now, log)
+        self.doorbell = Doorbell(database, log)
         self.closing = AsyncExitStack()
         """What is pushed here is closed when the process ends, before the database is."""
+        self.closing.push_async_callback(self.doorbell.close)
         self._parts: dict[Callable[..., Any], Any] = {}
         self._gateway: asyncio.Task[StripeGateway] | None = None
+
+    async def commit(self, work: Callable[[Connection], Awaitable[Answer]]) -> Answer:
+        """Run `work` in a transaction of its own (see `Database.commit`), then ring the bell."""
+        answer = await self.database.commit(work)
+        self.doorbell.ring()
+        return answer
 
     def part(self, make: "Callable[[Services], Part]") -> Part:
         """The one thing of this process that `make` builds: a coalescer, a log reader.
@@ -90,8 +100,10 @@ def services_of(scope: Scope) -> Services:
 
 
 async def _conn(scope: Scope) -> AsyncGenerator[Connection]:
-    async with services_of(scope).database.transaction() as conn:
+    services = services_of(scope)
+    async with services.database.transaction() as conn:
         yield conn
+    services.doorbell.ring()
 
 
 async def _reading(scope: Scope) -> AsyncGenerator[Connection]:

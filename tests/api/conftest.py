@@ -1,0 +1,103 @@
+"""The web application in this process, over the test database, as clients see it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from api import database
+from api.app import application
+from api.middleware import Edge
+from api.services import Services
+from commerce import access
+from commerce.access import OPERATOR
+from commerce.kernel.settings import Settings
+
+MakeKey = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture(scope="session")
+async def prepared_dsn(dsn: str) -> str:
+    """The shared database, as a start of the product leaves it."""
+    await asyncio.to_thread(lambda: asyncio.run(database.prepare(dsn)))
+    return dsn
+
+
+@pytest.fixture(scope="session")
+async def edge(prepared_dsn: str) -> AsyncIterator[Edge]:
+    """The application, started."""
+    made = application(Settings(database_url=prepared_dsn, log_level="error"))
+    async with made.app.lifespan():
+        yield made
+
+
+@pytest.fixture(scope="session")
+def services(edge: Edge) -> Services:
+    """What the application's routes work with."""
+    found: Services = edge.app.state.services
+    return found
+
+
+@pytest.fixture(scope="session")
+async def http(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that sends no key."""
+    transport = httpx.ASGITransport(edge)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://mostrador") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def make_key(services: Services) -> MakeKey:
+    """Makes a key of a kind and tells its secret."""
+
+    async def make(kind: str, **fields: Any) -> str:
+        async with services.database.transaction() as conn:
+            _, secret = await access.create_key(
+                conn,
+                OPERATOR,
+                kind=kind,  # type: ignore[arg-type]
+                name=f"test {uuid4().hex}",
+                channel=fields.pop("channel", "store" if kind == "tablet" else "web"),
+                now=datetime.now(UTC),
+                **{"requests_per_minute": 1_000_000, **fields},
+            )
+        return secret
+
+    return make
+
+
+@pytest.fixture(scope="session")
+async def storefront(edge: Edge, make_key: MakeKey) -> AsyncIterator[httpx.AsyncClient]:
+    """A web shop's client."""
+    async with client(edge, await make_key("storefront")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+async def back_office(edge: Edge, make_key: MakeKey) -> AsyncIterator[httpx.AsyncClient]:
+    """A back office's client."""
+    async with client(edge, await make_key("backoffice")) as made:
+        yield made
+
+
+def client(edge: Edge, key: str, session: str | None = None) -> httpx.AsyncClient:
+    """A client that sends a key, and a session if it has one."""
+    headers = {"X-API-Key": key}
+    if session is not None:
+        headers["Authorization"] = f"Bearer {session}"
+    transport = httpx.ASGITransport(edge)  # type: ignore[arg-type]
+    return httpx.AsyncClient(transport=transport, base_url="http://mostrador", headers=headers)
+
+
+@pytest.fixture(scope="session")
+def client_of(edge: Edge) -> Callable[..., httpx.AsyncClient]:
+    """Makes a client from the secrets of a key and a session, to be used by `async with`."""
+
+    def make(key: str, session: str | None = None) -> httpx.AsyncClient:
+        return client(edge, key, session)
+
+    return make
