@@ -185,8 +185,12 @@ class Server:
         if not self.durable:
             options.append("--no-sync")
         command = [str(self.bin_dir / "initdb"), "-D", str(self._partial), *options]
-        with self._log.open("ab") as log:
-            failed = identity.popen(command, log).wait()
+        with self._log.open("ab") as log, identity.popen(command, log) as creating:
+            try:
+                failed = creating.wait()
+            except BaseException:
+                creating.kill()
+                raise
         if failed:
             raise PostgresError(f"The database could not be created. {self._last_words()}")
         self._partial.rename(self._data)
