@@ -140,7 +140,7 @@ class Supervisor:
 
     def _start_services(self) -> None:
         services = {
-            "web": [*_granian(self._settings), "api.app:application"],
+            "web": [*web_command(self._settings), "api.app:application"],
             "worker": [sys.executable, "-m", "api.worker"],
         }
         if not self._settings.stripe_api_key:
@@ -274,7 +274,7 @@ def _is_fake(configured: Settings) -> bool:
     return configured.stripe_api_key == _FAKE_STRIPE_KEY
 
 
-def _granian(configured: Settings) -> list[str]:
+def web_command(configured: Settings) -> list[str]:
     """The web server. Open streams may hold a stop for as long as the kill timeout."""
     return [
         *(sys.executable, "-m", "granian", "--interface", "asgi", "--factory"),
