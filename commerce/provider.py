@@ -4,13 +4,17 @@
 not pay for the provider's SDK. Amounts are minor units by ISO 4217, whatever the provider counts.
 """
 
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
 from uuid import UUID
 
 import msgspec
 
 from commerce.kernel.errors import CommerceError
+from commerce.kernel.money import Money
+
+KEY_LIFETIME = timedelta(hours=20)
+"""How long a call may be repeated by its key, with a margin below what Stripe promises."""
 
 
 class ProviderUnavailable(CommerceError):
@@ -139,3 +143,55 @@ class ProviderEvent(msgspec.Struct, frozen=True):
     payment_id: UUID | None
     operation_id: UUID | None
     order_id: UUID | None
+
+
+class Gateway(Protocol):
+    """What sagas ask of a provider: one network call each, never inside a transaction.
+
+    Each raises ProviderRefused when it is certain that nothing was done, and ProviderUnavailable
+    in doubt. A call is repeated under its operation's id.
+    """
+
+    async def create(
+        self, *, payment_id: UUID, operation_id: UUID, order_id: UUID, amount: Money
+    ) -> Created:
+        """Make an unconfirmed payment; it holds no money."""
+        ...
+
+    async def confirm(
+        self, provider_id: str, *, payment_method: str, operation_id: UUID, return_url: str | None
+    ) -> PaymentOutcome:
+        """Ask the card."""
+        ...
+
+    async def retrieve(self, provider_id: str) -> PaymentOutcome:
+        """The truth about a payment, now."""
+        ...
+
+    async def capture(
+        self, provider_id: str, *, amount: Money, operation_id: UUID
+    ) -> PaymentOutcome:
+        """Take this much of what is held and release the rest."""
+        ...
+
+    async def void(self, provider_id: str, *, operation_id: UUID) -> PaymentOutcome:
+        """Give back what is held, or abandon what was never authorized."""
+        ...
+
+    async def refund(
+        self, provider_id: str, *, payment_id: UUID, operation_id: UUID, amount: Money
+    ) -> RefundOutcome:
+        """Send back a part of what was captured."""
+        ...
+
+    async def refund_status(self, refund_id: str) -> RefundOutcome:
+        """What became of a refund whose id is known."""
+        ...
+
+    async def find_refund(self, provider_id: str, *, operation_id: UUID) -> RefundOutcome | None:
+        """The refund that this operation made, if it did."""
+        ...
+
+    def event(self, body: bytes, signature: str) -> ProviderEvent:
+        """Verify a webhook and tell what it is about. Raises WebhookRefused."""
+        ...

@@ -12,7 +12,7 @@ nothing: the saga decides, by these rules.
     refund         find_refund(provider_id, operation_id): lists are up to date, unlike search
 
 Stripe keeps an idempotency key for at least 24 hours and replays the first answer, a 500 included
-(https://docs.stripe.com/api/idempotent_requests).
+(https://docs.stripe.com/api/idempotent_requests); KEY_LIFETIME is in `commerce.provider`.
 """
 
 import asyncio
@@ -41,9 +41,6 @@ from commerce.stripe_objects import Refusal, to_stripe
 
 # It writes an id file into the home directory and sends the name of the machine with every call.
 stripe.enable_telemetry = False
-
-KEY_LIFETIME = timedelta(hours=20)
-"""How long a call may be repeated by its key, with a margin below what Stripe promises."""
 
 SIGNATURE_TOLERANCE = timedelta(minutes=5)
 
@@ -97,18 +94,23 @@ class StripeGateway:
         return Created(intent.id, intent.client_secret or "")
 
     async def confirm(
-        self, provider_id: str, *, payment_method: str, operation_id: UUID, return_url: str
+        self, provider_id: str, *, payment_method: str, operation_id: UUID, return_url: str | None
     ) -> PaymentOutcome:
-        """Ask the card. A declined card is an outcome, not an error."""
+        """Ask the card. A declined card is an outcome, not an error.
+
+        Without `return_url` the shopper's device authenticates by the client secret.
+        """
+        asked: stripe.params.PaymentIntentConfirmParams = {
+            "payment_method": payment_method,
+            "expand": ["latest_charge"],
+        }
+        if return_url is not None:
+            asked["return_url"] = return_url
         with _asking("confirm"):
             try:
                 intent = await self._stripe.v1.payment_intents.confirm_async(
                     provider_id,
-                    {
-                        "payment_method": payment_method,
-                        "return_url": return_url,
-                        "expand": ["latest_charge"],
-                    },
+                    asked,
                     # One operation makes two calls, and a key belongs to one call.
                     {"idempotency_key": f"{operation_id}:confirm"},
                 )

@@ -20,6 +20,7 @@ from commerce.payments.books import (
     record,
     record_refund,
     start_over,
+    waiting,
 )
 from commerce.payments.opening import NewPayment, open_many, take
 from commerce.payments.outcomes import Told
@@ -34,19 +35,16 @@ from commerce.payments.requests import (
     spread,
     try_card,
 )
-from commerce.payments.rows import Operation, Payment, get, lock, operations_of
-from commerce.payments.views import CardView, PaymentView, of_order
+from commerce.payments.rows import Operation, Payment, get, lock, of_order, operations_of
 
 __all__ = [
     "AuthorizationLapsed",
-    "CardView",
     "Change",
     "Claimed",
     "NewPayment",
     "Operation",
     "Payment",
     "PaymentRunning",
-    "PaymentView",
     "RefundExceedsCapture",
     "Refundable",
     "Told",
@@ -69,4 +67,5 @@ __all__ = [
     "start_over",
     "take",
     "try_card",
+    "waiting",
 ]

@@ -49,6 +49,17 @@ DUE = Query(
     .limit(bindparam("page", type_=Integer())),
     UUID,
 )
+WAITING = Query(
+    select(payment_operation.c.id)
+    .join(payment, payment.c.id == payment_operation.c.payment_id)
+    .where(
+        payment.c.order_id == bindparam("of_order"),
+        payment_operation.c.state.in_(OPEN_STATES),
+        or_(payment_operation.c.attempts == 0, payment_operation.c.next_attempt_at <= _NOW),
+    )
+    .order_by(payment_operation.c.id),
+    UUID,
+)
 LAPSING = Query(
     select(payment.c.id)
     .where(
@@ -82,6 +93,11 @@ class Change(Struct, frozen=True):
     after: Payment
     operations: tuple[Operation, ...]
 
+    @property
+    def actor(self) -> str:
+        """Who asked for what was answered; the provider, where nobody did."""
+        return self.operations[0].actor if self.operations else "provider"
+
     def became(self, state: str) -> bool:
         """Whether it has come into this state now."""
         return self.after.state == state != self.before.state
@@ -90,6 +106,11 @@ class Change(Struct, frozen=True):
 async def due(conn: Connection, *, now: datetime, limit: int) -> list[UUID]:
     """Operations that nobody carries out at present, the longest waiting first."""
     return await conn.run(DUE, now=now, page=limit)
+
+
+async def waiting(conn: Connection, order_id: UUID, *, now: datetime) -> list[UUID]:
+    """Operations of one order that anybody may carry out now, oldest first."""
+    return await conn.run(WAITING, of_order=order_id, now=now)
 
 
 async def lapsing(conn: Connection, *, now: datetime, limit: int) -> list[UUID]:

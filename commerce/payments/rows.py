@@ -171,6 +171,11 @@ WRITE_OPERATION = Query(
 )
 
 
+async def of_order(conn: Connection, order_id: UUID) -> list[Payment]:
+    """The payments of an order, oldest first."""
+    return await conn.run(OF_ORDER, of_order=order_id)
+
+
 async def get(conn: Connection, payment_id: UUID) -> Payment:
     """A payment as it stands. Raises NotFound."""
     found = await conn.first(BY_ID, payment_id=payment_id)
