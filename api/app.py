@@ -28,7 +28,16 @@ from commerce.kernel import clock, settings
 from commerce.kernel.clock import Clock
 from commerce.kernel.settings import Settings
 
-ROUTES: tuple[str, ...] = ()
+ROUTES: tuple[str, ...] = (
+    "api.storefront.catalog",
+    "api.storefront.stores",
+    "api.storefront.availability",
+    "api.storefront.sessions",
+    "api.store.sessions",
+    "api.backoffice.keys",
+    "api.backoffice.associates",
+    "api.backoffice.staff",
+)
 
 
 def application(configured: Settings | None = None, *, now: Clock = clock.now) -> Edge:
@@ -102,10 +111,23 @@ def _problem(request: Request[Any, Any, Any], error: Exception) -> Response[byte
     )
 
 
+def handlers(app: Litestar) -> list[HTTPRouteHandler]:
+    """Every route of ours, in the order of their addresses."""
+    found = [
+        handler
+        for route in sorted(app.routes, key=lambda route: route.path)
+        for handler in getattr(route, "route_handlers", ())
+        if isinstance(handler, HTTPRouteHandler) and handler.http_methods != {"OPTIONS"}
+    ]
+    return list(dict.fromkeys(found))
+
+
 def _deny_by_default(app: Litestar) -> None:
-    """A route that forgot to say who may call it is a bug that must not reach anybody."""
-    for route in app.routes:
-        for handler in getattr(route, "route_handlers", ()):
-            if isinstance(handler, HTTPRouteHandler) and handler.http_methods != {"OPTIONS"}:
-                guards = [g for g in handler.resolve_guards() if isinstance(g, Guard)]
-                assert len(guards) == 1, f"{handler} needs one guard: may(...) or public()"
+    """A route that forgot to say who may call it, or how it is repeated, must not reach anybody."""
+    for handler in handlers(app):
+        guards = [guard for guard in handler.resolve_guards() if isinstance(guard, Guard)]
+        assert len(guards) == 1, f"{handler} needs one guard: may(...) or public()"
+        marked = vars(handler.fn).keys() & {"takes_effect_once", "needs_no_key"}
+        assert "POST" not in handler.http_methods or marked, (
+            f"{handler} is a POST: it needs @once, @claims_itself or @no_key_needed(reason)"
+        )

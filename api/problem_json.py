@@ -6,8 +6,9 @@ it went through but not with its message, which may hold a person's data.
 """
 
 import re
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import asyncpg
 import msgspec
@@ -24,6 +25,8 @@ from api.refusals import (
 )
 from commerce.kernel.errors import CommerceError
 from commerce.kernel.sql import SERIALIZATION_FAILURES, Busy
+
+Language = Literal["en", "es"]
 
 CONTENT_TYPE = "application/problem+json"
 MAX_BODY_BYTES = 1_048_576
@@ -102,21 +105,18 @@ def invalid_body(message: str) -> InvalidRequest:
 
 
 @lru_cache(maxsize=1_000)
-def spoken(accept_language: str) -> str:
+def spoken(accept_language: str) -> Language:
     """`en` or `es`, by the weights of an Accept-Language header; English when it names neither."""
-    best, language = 0.0, "en"
+    wanted: list[tuple[float, Language]] = [(0.0, "en")]
     for part in accept_language.lower().split(","):
         tag, _, weight = part.partition(";q=")
         name = tag.strip().partition("-")[0]
-        if name not in {"en", "es"}:
-            continue
-        try:
-            value = float(weight) if weight else 1.0
-        except ValueError:
-            continue
-        if value > best:
-            best, language = value, name
-    return language
+        with suppress(ValueError):
+            if name == "en":
+                wanted.append((float(weight or 1), "en"))
+            elif name == "es":
+                wanted.append((float(weight or 1), "es"))
+    return max(wanted, key=lambda pair: pair[0])[1]
 
 
 def _invalid_parameter(error: ValidationException) -> InvalidRequest:

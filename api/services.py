@@ -6,6 +6,7 @@ Routes name what they need as parameters:
     reading   a connection for single reading statements
     who       the principal
     now       the moment of the request
+    language  `en` or `es`, by Accept-Language
     services  all of this, for sagas (`services.database`, `await services.gateway()`)
 """
 
@@ -23,6 +24,7 @@ from api.auth import Keyring
 from api.doorbell import Doorbell
 from api.limits import Limiter
 from api.log import Log
+from api.problem_json import Language, spoken
 from commerce.access import Principal
 from commerce.kernel.clock import Clock
 from commerce.kernel.settings import Settings
@@ -121,10 +123,16 @@ def _now(scope: Scope) -> datetime:
     return services_of(scope).now()
 
 
+def _language(scope: Scope) -> Language:
+    given = dict(scope["headers"]).get(b"accept-language", b"")
+    return spoken(given.decode("latin-1"))
+
+
 DEPENDENCIES = {
     "conn": Provide(_conn),
     "reading": Provide(_reading),
     "who": Provide(_who, sync_to_thread=False),
     "now": Provide(_now, sync_to_thread=False),
+    "language": Provide(_language, sync_to_thread=False),
     "services": Provide(services_of, sync_to_thread=False),
 }

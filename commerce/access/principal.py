@@ -45,7 +45,9 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "feed.read": _STAFF,
     "report.read": ("manager",),
     # access itself
-    "session.start": (*_SHOPS, "tablet"),
+    "session.start": _SHOPS,
+    "session.end": ("shopper", *_STAFF),
+    "associate_session.start": ("tablet",),
     "key.write": (),
     "associate.write": (),
     "staff_record.read": (),
