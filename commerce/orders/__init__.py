@@ -7,7 +7,14 @@ many orders at once, each with its own outcome: read terms, price, hold stock, w
 card waits as pending_payment until its authorization; others are placed at once.
 """
 
-from commerce.orders.changes import StockGone, cancel, complete, confirm, count_fulfilled
+from commerce.orders.changes import (
+    StockGone,
+    cancel,
+    complete,
+    confirm,
+    count_fulfilled,
+    count_returned,
+)
 from commerce.orders.placing import (
     CardPayment,
     PickupUnavailable,
@@ -42,6 +49,7 @@ __all__ = [
     "complete",
     "confirm",
     "count_fulfilled",
+    "count_returned",
     "lock",
     "of_shopper",
     "place",

@@ -82,6 +82,14 @@ COUNT_CANCELLED = Query(
         order_line.c.line_number == _COUNTS.c.line_number,
     )
 )
+COUNT_RETURNED = Query(
+    update(order_line)
+    .values(returned_quantity=order_line.c.returned_quantity + _COUNTS.c.quantity)
+    .where(
+        order_line.c.order_id == bindparam("of"),
+        order_line.c.line_number == _COUNTS.c.line_number,
+    )
+)
 
 
 class StockGone(CommerceError):
@@ -165,6 +173,13 @@ async def count_cancelled(conn: Connection, order_id: UUID, units: dict[int, int
     """So many units per line number will not come (a short pick); the order is locked."""
     await conn.run(
         COUNT_CANCELLED, of=order_id, line_number=list(units), quantity=list(units.values())
+    )
+
+
+async def count_returned(conn: Connection, order_id: UUID, units: dict[int, int]) -> None:
+    """So many more units per line number have come back; the order is locked."""
+    await conn.run(
+        COUNT_RETURNED, of=order_id, line_number=list(units), quantity=list(units.values())
     )
 
 

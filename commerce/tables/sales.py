@@ -251,7 +251,8 @@ return_ = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("order_id", Uuid, ForeignKey("orders.id"), nullable=False, index=True),
-    Column("location_id", Uuid, nullable=False),
+    # The store that takes the goods back; unknown until then when the shopper asked from home.
+    Column("location_id", Uuid),
     Column("state", Text, nullable=False),
     Column("reason", Text),
     Column("refund_minor", BigInteger, nullable=False),
@@ -264,6 +265,7 @@ return_ = Table(
     Column("closed_at", DateTime(timezone=True)),
     CheckConstraint(f"state IN {tuple(RETURN)}", name="state"),
     CheckConstraint("refund_minor >= 0", name="refund_minor"),
+    CheckConstraint("received_at IS NULL OR location_id IS NOT NULL", name="place"),
 )
 Index("return_location_idx", return_.c.location_id, return_.c.id)
 

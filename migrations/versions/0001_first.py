@@ -560,7 +560,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         "return",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("order_id", sa.Uuid(), nullable=False),
-        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("refund_minor", sa.BigInteger(), nullable=False),
@@ -574,6 +574,9 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.CheckConstraint(
             "state IN ('requested', 'approved', 'received', 'settled', 'rejected', 'cancelled')",
             name=op.f("return_state_check"),
+        ),
+        sa.CheckConstraint(
+            "received_at IS NULL OR location_id IS NOT NULL", name=op.f("return_place_check")
         ),
         sa.CheckConstraint("refund_minor >= 0", name=op.f("return_refund_minor_check")),
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("return_order_id_fkey")),

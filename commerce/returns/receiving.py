@@ -1,0 +1,284 @@
+"""Goods come back at a store, any store: they are counted, put where they belong, and refunded.
+
+Only what really came counts: the rest of the return's claim is free again. Units go back from the
+first that is not back yet, so that all partial refunds of a line sum to what was paid for it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+from sqlalchemy import BigInteger, Integer, Text, Uuid, bindparam, func, insert, select, update
+
+from commerce import orders, payments, stores
+from commerce.kernel import events
+from commerce.kernel.errors import CommerceError, WrongState
+from commerce.kernel.sql import Connection, Query, columns_of, rows_of
+from commerce.orders import Order
+from commerce.returns import policy, reading
+from commerce.returns.reading import Return, ReturnUnit
+from commerce.returns.requesting import approve, fact, lock_with_order, move, request
+from commerce.tables import payment_operation, return_line, return_unit
+from inventory import stock
+from inventory.stock import Movement
+
+SELLABLE = "restock"
+DESTROYED = "destroy"
+
+
+class ReturnExceedsRequested(CommerceError):
+    """More units than this return asked for. Ask for another return of the rest."""
+
+    code = "return_exceeds_requested"
+    return_id: UUID
+    line_number: int
+    received: int
+    requested: int
+
+
+class NothingReceived(CommerceError):
+    """No unit came back. Cancel the return if none will."""
+
+    code = "nothing_received"
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """So many units of an order line that lie on the counter, and what becomes of them."""
+
+    line_number: int
+    disposition: str
+    quantity: int
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A return after its goods came, and the refunds that `settlement` must carry out."""
+
+    return_: Return
+    operations: tuple[UUID, ...]
+
+
+_LINES = rows_of("l", line_number=Integer(), received_quantity=Integer(), refund_minor=BigInteger())
+_UNITS = rows_of(
+    "u", return_id=Uuid(), line_number=Integer(), disposition=Text(), quantity=Integer()
+)
+_UNIT_COLUMNS = [c for c in _UNITS.c if c.name != "position"]
+
+RECEIVE_LINES = Query(
+    update(return_line)
+    .values(received_quantity=_LINES.c.received_quantity, refund_minor=_LINES.c.refund_minor)
+    .where(
+        return_line.c.return_id == bindparam("of", type_=Uuid()),
+        return_line.c.line_number == _LINES.c.line_number,
+    )
+)
+ADD_UNITS = Query(
+    insert(return_unit).from_select([c.name for c in _UNIT_COLUMNS], select(*_UNIT_COLUMNS))
+)
+REFUNDED = Query(
+    select(func.coalesce(func.sum(payment_operation.c.amount_minor), 0)).where(
+        payment_operation.c.return_id == bindparam("of", type_=Uuid()),
+        payment_operation.c.kind == "refund",
+        payment_operation.c.state == "succeeded",
+    ),
+    int,
+)
+
+
+async def receive(
+    conn: Connection,
+    return_id: UUID,
+    arrivals: Sequence[Arrival],
+    *,
+    location_id: UUID,
+    by: str,
+    now: datetime,
+) -> Received:
+    """Take goods back at a store: approved -> received, stock there, refund of exactly these units.
+
+    A refund that needs no provider is done at once, and then so is the return. Raises NotFound,
+    WrongState (also for a second call), NothingReceived, ReturnExceedsRequested,
+    RefundExceedsCapture; then nothing has changed.
+    """
+    known = await reading.by_id(conn, return_id)
+    order = await orders.lock(conn, known.head.order_id)
+    counted = count(order, await reading.lock(conn, return_id), arrivals)
+    await stores.by_id(conn, location_id)
+    received = await move(
+        conn,
+        counted,
+        "received",
+        location_id=location_id,
+        refund_minor=sum(line.refund_minor for line in counted.lines),
+        received_by=by,
+        received_at=now,
+    )
+    await _write(conn, received)
+    await stock.move(conn, _movements(received, by), now=now)
+    operations = await payments.request_refunds(
+        conn,
+        order.id,
+        return_id,
+        amount_minor=received.head.refund_minor,
+        actor=by,
+        now=now,
+    )
+    told = fact(
+        "return.received",
+        received,
+        by,
+        quantity=sum(line.received_quantity for line in received.lines),
+        restocked=sum(u.quantity for u in received.units if u.disposition == SELLABLE),
+    )
+    await events.record(conn, [told], now=now)
+    return Received(await _settle(conn, received, by, now), tuple(operations))
+
+
+async def take_back(
+    conn: Connection,
+    order_id: UUID,
+    arrivals: Sequence[Arrival],
+    *,
+    location_id: UUID,
+    reason: str | None,
+    by: str,
+    now: datetime,
+    exception: bool = False,
+) -> Received:
+    """A return at the counter in one step: request, approve, receive. Raises what these raise.
+
+    With `exception` the one who takes the goods also allows the closed window.
+    """
+    wanted: dict[int, int] = {}
+    for each in arrivals:
+        wanted[each.line_number] = wanted.get(each.line_number, 0) + each.quantity
+    made = await request(
+        conn,
+        order_id,
+        wanted,
+        reason=reason,
+        by=by,
+        now=now,
+        location_id=location_id,
+        exception=exception,
+    )
+    if exception:
+        await approve(conn, made.id, by=by, now=now)
+    return await receive(conn, made.id, arrivals, location_id=location_id, by=by, now=now)
+
+
+async def refund_again(conn: Connection, return_id: UUID, *, by: str, now: datetime) -> Received:
+    """Ask once more for what a failed refund still owes. Nothing owed: no operation.
+
+    Raises WrongState before goods were received.
+    """
+    taken = await lock_with_order(conn, return_id)
+    if taken.head.state not in {"received", "settled"}:
+        raise WrongState(
+            kind="return", id=str(return_id), state=taken.head.state, allowed=["received"]
+        )
+    operations = await payments.request_refunds(
+        conn,
+        taken.head.order_id,
+        return_id,
+        amount_minor=taken.head.refund_minor,
+        actor=by,
+        now=now,
+    )
+    return Received(await _settle(conn, taken, by, now), tuple(operations))
+
+
+async def settle(conn: Connection, return_id: UUID, *, by: str, now: datetime) -> bool:
+    """All refunds of a return have succeeded: received -> settled. False: not yet, or already."""
+    before = await lock_with_order(conn, return_id)
+    return (await _settle(conn, before, by, now)).head.state != before.head.state
+
+
+async def _settle(conn: Connection, received: Return, by: str, now: datetime) -> Return:
+    refunded_minor = await conn.one(REFUNDED, of=received.id)
+    if received.head.state != "received" or refunded_minor < received.head.refund_minor:
+        return received
+    settled = await move(conn, received, "settled", closed_at=now)
+    await events.record(conn, [fact("return.settled", settled, by)], now=now)
+    return settled
+
+
+def count(order: Order, requested: Return, arrivals: Sequence[Arrival]) -> Return:
+    """A return with what came of it and what that is worth. Pure.
+
+    Raises NothingReceived, ReturnExceedsRequested.
+    """
+    units = _units(requested, arrivals)
+    counts = {line.line_number: 0 for line in requested.lines}
+    for unit in units:
+        counts[unit.line_number] += unit.quantity
+    sold = {line.line_number: line for line in order.lines}
+    lines = tuple(
+        replace(
+            line,
+            received_quantity=counts[line.line_number],
+            refund_minor=policy.refund_minor(
+                order,
+                sold[line.line_number],
+                first=sold[line.line_number].returned_quantity,
+                count=counts[line.line_number],
+            ),
+        )
+        for line in requested.lines
+    )
+    return replace(requested, lines=lines, units=units)
+
+
+async def _write(conn: Connection, received: Return) -> None:
+    await conn.run(
+        RECEIVE_LINES,
+        of=received.id,
+        **columns_of(received.lines, "line_number", "received_quantity", "refund_minor"),
+    )
+    await conn.run(ADD_UNITS, **columns_of(received.units, *(c.name for c in _UNIT_COLUMNS)))
+    counts = {line.line_number: line.received_quantity for line in received.lines}
+    await orders.count_returned(conn, received.head.order_id, counts)
+
+
+def _units(requested: Return, arrivals: Sequence[Arrival]) -> tuple[ReturnUnit, ...]:
+    totals: dict[tuple[int, str], int] = {}
+    counts: dict[int, int] = {}
+    for each in arrivals:
+        key = (each.line_number, each.disposition)
+        totals[key] = totals.get(key, 0) + each.quantity
+        counts[each.line_number] = counts.get(each.line_number, 0) + each.quantity
+    if not counts:
+        raise NothingReceived
+    asked = {line.line_number: line.quantity for line in requested.lines}
+    for line_number, quantity in counts.items():
+        if quantity > asked.get(line_number, 0):
+            raise ReturnExceedsRequested(
+                return_id=requested.id,
+                line_number=line_number,
+                received=quantity,
+                requested=asked.get(line_number, 0),
+            )
+    return tuple(
+        ReturnUnit(requested.id, line_number, disposition, quantity)
+        for (line_number, disposition), quantity in sorted(totals.items())
+    )
+
+
+def _movements(received: Return, by: str) -> list[Movement]:
+    """What came into the store's stock; what is destroyed never did."""
+    assert received.head.location_id is not None
+    skus = {line.line_number: line.sku for line in received.lines}
+    return [
+        Movement(
+            received.head.location_id,
+            skus[unit.line_number],
+            "return",
+            unit.quantity,
+            by,
+            reference=received.id,
+            unsellable=None if unit.disposition == SELLABLE else unit.disposition,
+        )
+        for unit in received.units
+        if unit.disposition != DESTROYED
+    ]
