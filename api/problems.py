@@ -7,8 +7,9 @@ never translated. `api/problem_json.py` makes the documents (RFC 9457) from thes
 from typing import NamedTuple
 
 from api import refusals
-from commerce import access, customers
+from commerce import access, availability, customers, orders, pricing
 from commerce.kernel import errors, events, idempotency, sql
+from inventory import demands, stock
 
 
 class Row(NamedTuple):
@@ -107,6 +108,58 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         409,
         ("Still running", "The first request with this key has no answer yet. Ask again soon."),
         ("Aún en curso", "La primera solicitud con esta clave sigue en curso. Repite en breve."),
+    ),
+    # Goods
+    availability.TooMany: Row(
+        422,
+        ("Too many", "{given} {what} in one request; at most {limit}. Ask in several."),
+        ("Demasiados", "{given} {what} en una solicitud; como máximo {limit}. Repártelos."),
+    ),
+    stock.QuantityOutOfRange: Row(
+        422,
+        ("Quantity out of range", "{quantity} of {sku} is too much; at most {maximum}."),
+        ("Cantidad fuera de rango", "{quantity} de {sku} es demasiado; como máximo {maximum}."),
+    ),
+    demands.HoldExpired: Row(
+        409,
+        ("Hold expired", "The goods are no longer held. Hold them again."),
+        ("Apartado vencido", "La mercancía ya no está apartada. Vuelve a apartarla."),
+    ),
+    # Orders
+    pricing.UnknownStore: Row(
+        422,
+        ("Unknown store", "There is no store {location_id}."),
+        ("Tienda desconocida", "No existe la tienda {location_id}."),
+    ),
+    pricing.UnknownSku: Row(
+        422,
+        ("Unknown SKU", "{sku} is not sold at this store."),
+        ("SKU desconocido", "{sku} no se vende en esta tienda."),
+    ),
+    pricing.CouponRefused: Row(
+        409,
+        ("Coupon refused", "The coupon {coupon_code} cannot be used here: {reason}."),
+        ("Cupón rechazado", "El cupón {coupon_code} no se puede usar aquí: {reason}."),
+    ),
+    orders.PriceChanged: Row(
+        409,
+        ("Price changed", "The total has changed. Show the new one and ask again."),
+        ("El precio cambió", "El total ha cambiado. Muestra el nuevo y pregunta otra vez."),
+    ),
+    orders.PickupUnavailable: Row(
+        409,
+        ("No pickup here", "This store does not hand out orders: {reason}."),
+        ("Sin recogida aquí", "Esta tienda no entrega pedidos: {reason}."),
+    ),
+    orders.StockShort: Row(
+        409,
+        ("Not enough stock", "The store has too few of some lines; nothing was held."),
+        ("Existencias insuficientes", "A la tienda le faltan unidades; no se apartó nada."),
+    ),
+    orders.StockGone: Row(
+        409,
+        ("Stock gone", "The payment came too late; the goods are promised to others."),
+        ("Sin existencias", "El pago llegó tarde; la mercancía ya está prometida a otros."),
     ),
     # Keys, sessions, permissions
     refusals.KeyMissing: Row(

@@ -1,0 +1,288 @@
+"""Orders for shoppers: place one in a single call, see it, call it off."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.params import Parameter
+
+from api.auth import may
+from api.contract import answers, claims_itself, raises
+from api.once import claim_of, once, response
+from api.order_desk import CREATED, Answer, Command, OrderDesk
+from api.order_views import OrderView, order_view
+from api.refusals import InvalidRequest
+from api.services import Services
+from commerce import customers, orders
+from commerce.access import Principal
+from commerce.customers import Contact
+from commerce.kernel import ids
+from commerce.kernel.errors import InvalidField, NotFound, WrongState
+from commerce.kernel.money import Money
+from commerce.kernel.sql import Connection
+from commerce.orders import (
+    CardPayment,
+    Order,
+    PickupUnavailable,
+    Placement,
+    PriceChanged,
+    StockShort,
+)
+from commerce.payments import PaymentRunning
+from commerce.pricing import (
+    MAX_LINE_UNITS,
+    MAX_LINES,
+    Basket,
+    CouponRefused,
+    Line,
+    UnknownSku,
+    UnknownStore,
+)
+
+ORDER_TOKEN_LENGTH = 26
+PICKUP_CODE_LENGTH = 6
+PAGE = 50
+
+Sku = Annotated[str, msgspec.Meta(min_length=1, max_length=64, examples=["APP-01-01"])]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["Ana Torres"])]
+Text200 = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+OrderToken = Annotated[str | None, Parameter(header="Order-Token")]
+
+
+class NewLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """So many units of a SKU."""
+
+    sku: Sku
+    quantity: Annotated[int, msgspec.Meta(ge=1, le=MAX_LINE_UNITS, examples=[2])]
+
+
+class NewContact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom to tell about the order: a name, and a mail address or an international phone number."""
+
+    name: Name
+    email: Annotated[str, msgspec.Meta(max_length=254, examples=["ana@example.com"])] | None = None
+    phone: Annotated[str, msgspec.Meta(max_length=32, examples=["+525512345678"])] | None = None
+    locale: Literal["en", "es"] = "en"
+
+
+class NewOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An order in one call. `total` is what the shopper saw; another total is refused."""
+
+    location_id: UUID
+    lines: Annotated[tuple[NewLine, ...], msgspec.Meta(min_length=1, max_length=MAX_LINES)]
+    contact: NewContact
+    tender: Literal["card", "pay_at_pickup"]
+    total: Money
+    coupon_code: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    payment_method: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
+    return_url: Annotated[str, msgspec.Meta(max_length=2000, pattern="^https?://")] | None = None
+
+
+class PlacedOrder(msgspec.Struct, frozen=True):
+    """The order, and what only its owner gets: keep the token to see a guest's order again."""
+
+    order: OrderView
+    order_token: str
+    pickup_code: str | None
+
+
+class _Placed(msgspec.Struct, frozen=True):
+    order: msgspec.Raw
+    order_token: str
+    pickup_code: str | None
+
+
+class CancelOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why the shopper no longer wants it."""
+
+    reason: Text200 = "shopper"
+
+
+REFUSALS = (
+    UnknownStore,
+    UnknownSku,
+    CouponRefused,
+    PriceChanged,
+    PickupUnavailable,
+    StockShort,
+    InvalidField,
+)
+"""Why an order may not be placed."""
+
+
+@post(
+    "/v1/orders",
+    guards=[may("order.place")],
+    status_code=201,
+    opt=raises(*REFUSALS, PaymentRunning) | answers(PlacedOrder),
+)
+@claims_itself
+async def place_order(
+    request: Request[Any, Any, Any], data: NewOrder, who: Principal, services: Services
+) -> Response[bytes]:
+    """Place an order in one call: lines, contact, store, tender, and the total that was seen.
+
+    Stock is promised, prices are frozen. By card, the answer waits for the authorization: the
+    order is `placed`, or it is `pending_payment` with a payment that is `requires_action` (send
+    the shopper to its `redirect_url`) or was declined (try another card).
+    """
+    command = Command(await claim_of(request), _placement(data, who), request.scope)
+    answer = await services.part(OrderDesk).take(command)
+    return _response(answer, services.secret)
+
+
+@get(
+    "/v1/orders/{order_id:uuid}",
+    guards=[may("order.read", "order.place")],
+    opt=raises(NotFound),
+)
+async def read_order(
+    order_id: UUID,
+    reading: Connection,
+    who: Principal,
+    services: Services,
+    order_token: OrderToken = None,
+) -> PlacedOrder:
+    """An order: its shopper's own, a guest's by its token, any with `order.read`."""
+    order = await _own(reading, order_id, who, order_token, services.secret)
+    return _with_secrets(await order_view(reading, order), services.secret)
+
+
+@get("/v1/orders", guards=[may("order.read_own")])
+async def list_orders(
+    reading: Connection, who: Principal, before: UUID | None = None
+) -> list[OrderView]:
+    """The signed-in shopper's orders, newest first, fifty at a time; go on `before` the last id."""
+    assert who.shopper_id is not None
+    found = await orders.of_shopper(
+        reading, who.shopper_id, before=before or UUID(int=2**128 - 1), page=PAGE
+    )
+    return [OrderView.of(order) for order in found]
+
+
+@post(
+    "/v1/orders/{order_id:uuid}/cancel",
+    guards=[may("order.cancel", "order.place")],
+    status_code=200,
+    opt=raises(NotFound, WrongState),
+)
+@once
+async def cancel_order(
+    order_id: UUID,
+    data: CancelOrder,
+    conn: Connection,
+    who: Principal,
+    now: datetime,
+    services: Services,
+    order_token: OrderToken = None,
+) -> OrderView:
+    """Call an order off before it is handed over: stock is free again, nothing is charged."""
+    await _own(conn, order_id, who, order_token, services.secret, permission="order.cancel")
+    order = await orders.cancel(conn, order_id, reason=data.reason, actor=who.actor, now=now)
+    return await order_view(conn, order)
+
+
+def _placement(data: NewOrder, who: Principal) -> Placement:
+    order_id, fulfillment_id = ids.uuid7(), ids.uuid7()
+    card = None
+    if data.tender == "card":
+        if data.payment_method is None:
+            raise InvalidRequest(path="/payment_method", reason="a card needs its payment method")
+        card = CardPayment(ids.uuid7(), ids.uuid7(), data.payment_method, data.return_url)
+    return Placement(
+        order_id=order_id,
+        fulfillment_id=fulfillment_id,
+        basket=Basket(
+            data.location_id,
+            tuple([Line(line.sku, line.quantity) for line in data.lines]),
+            data.coupon_code,
+        ),
+        seen=data.total,
+        tender=data.tender,
+        channel=who.channel,
+        key_id=who.key_id,
+        actor=who.actor,
+        shopper_id=who.shopper_id,
+        contact=contact_of(data.contact, who.shopper_id),
+        card=card,
+    )
+
+
+def contact_of(given: NewContact, shopper_id: UUID | None) -> Contact:
+    """A contact in normal form. Raises InvalidField with the path in the body."""
+    if given.email is None and given.phone is None:
+        raise InvalidField(path="/contact", reason="an email address or a phone number is needed")
+    try:
+        email = customers.normal_email(given.email) if given.email is not None else None
+        phone = customers.normal_phone(given.phone) if given.phone is not None else None
+    except InvalidField as wrong:
+        raise InvalidField(path=f"/contact{wrong.path}", reason=wrong.reason) from wrong
+    return Contact(
+        id=ids.uuid7(),
+        name=given.name,
+        shopper_id=shopper_id,
+        email=email,
+        phone=phone,
+        locale=given.locale,
+    )
+
+
+def _response(answer: Answer, secret: bytes) -> Response[bytes]:
+    """The stored answer, and the owner's secrets beside it: those are derived, never stored."""
+    body = answer.body
+    if answer.status == CREATED:
+        known = msgspec.json.decode(body, type=_Ids)
+        token = ids.derived(secret, "order", known.id, ORDER_TOKEN_LENGTH)
+        body = msgspec.json.encode(_Placed(msgspec.Raw(body), token, _pickup_code(known, secret)))
+    return response(answer.status, body, replayed=answer.replayed)
+
+
+class _Share(msgspec.Struct):
+    id: UUID
+    kind: str
+
+
+class _Ids(msgspec.Struct):
+    id: UUID
+    fulfillments: list[_Share]
+
+
+def _pickup_code(order: "_Ids | OrderView", secret: bytes) -> str | None:
+    for share in order.fulfillments:
+        if share.kind == "pickup":
+            return ids.derived(secret, "pickup", share.id, PICKUP_CODE_LENGTH)
+    return None
+
+
+def _with_secrets(order: OrderView, secret: bytes) -> PlacedOrder:
+    return PlacedOrder(
+        order,
+        ids.derived(secret, "order", order.id, ORDER_TOKEN_LENGTH),
+        _pickup_code(order, secret),
+    )
+
+
+async def _own(
+    conn: Connection,
+    order_id: UUID,
+    who: Principal,
+    token: str | None,
+    secret: bytes,
+    *,
+    permission: str = "order.read",
+) -> Order:
+    """The order, for its owner or a holder of the permission; for anybody else there is none."""
+    order = await orders.by_id(conn, order_id)
+    if permission in who.permissions and who.sees(order.head.location_id):
+        return order
+    if who.shopper_id is not None and order.head.shopper_id == who.shopper_id:
+        return order
+    expected = ids.derived(secret, "order", order_id, ORDER_TOKEN_LENGTH)
+    if token is not None and ids.same_code(token, expected):
+        return order
+    raise NotFound(kind="order", id=str(order_id))
+
+
+ROUTES = [place_order, read_order, list_orders, cancel_order]
