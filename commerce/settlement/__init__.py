@@ -7,7 +7,7 @@ them is replaced by the sweep (`resume`), which looks before it calls. Sagas tak
 they outlive a moment.
 """
 
-from commerce.settlement.carrying_out import look, run, settle_order
+from commerce.settlement.carrying_out import look, look_at_refund, run, settle_order
 from commerce.settlement.consequences import complete_if_settled, due_minor, try_card
 from commerce.settlement.inbox import apply, keep
 from commerce.settlement.sweeping import resume
@@ -18,6 +18,7 @@ __all__ = [
     "due_minor",
     "keep",
     "look",
+    "look_at_refund",
     "resume",
     "run",
     "settle_order",
