@@ -1,5 +1,8 @@
 """The last words of a start: where things are, how to sign in, and three lines to try."""
 
+import textwrap
+from typing import Any
+
 import msgspec
 
 from api.sample_keys import SampleKeys
@@ -15,29 +18,50 @@ def text(running: Running, keys: SampleKeys | None) -> str:
 """
     if keys is None:
         return places
-    body = msgspec.json.encode(
-        {
-            "lines": [{"sku": keys.sku, "quantity": 1}],
-            "pickup": {"store_id": keys.store_id},
-            "contact": {"name": "Ana Prueba", "email": "ana@example.com"},
-            "tender": {"kind": "pay_at_pickup"},
-            "total": {"amount_minor": keys.price_minor, "currency": keys.currency},
-        }
-    ).decode()
-    near = f"latitude={keys.latitude}&longitude={keys.longitude}"
+    lines = "\n".join(
+        f"\n  {purpose}:\n{textwrap.indent(line, '    ')}"
+        for purpose, line in tries(running.api_url, keys).items()
+    )
     return f"""{places}
   Storefront key    {keys.storefront}
   Back office key   {keys.back_office}
   Store tablet key  {keys.tablet}
   At the tablet     {keys.store_name}, associate {keys.associate_code}, PIN {keys.pin}
+{lines}
 
-  Where can I pick up {keys.sku} today?
-    curl -s '{running.api_url}/v1/availability?sku={keys.sku}&{near}' \\
-      -H 'Authorization: Bearer {keys.storefront}'
-  An order in one call:
-    curl -s '{running.api_url}/v1/orders' -H 'Authorization: Bearer {keys.storefront}' \\
-      -H "Idempotency-Key: try-$(date +%s)" -H 'Content-Type: application/json' \\
-      -d '{body}'
-  What waits to be picked at {keys.store_name}?
-    curl -s '{running.api_url}/v1/pickups' -H 'Authorization: Bearer {keys.tablet}'
+  And `mostrador demo` plays the whole story.
 """
+
+
+def tries(api_url: str, keys: SampleKeys) -> dict[str, str]:
+    """Lines for a shell, by what they are for."""
+    order = {
+        "location_id": keys.store_id,
+        "lines": [{"sku": keys.sku, "quantity": 1}],
+        "contact": {"name": "Ana Prueba", "email": "ana@example.com"},
+        "tender": "pay_at_pickup",
+        "total": {"amount_minor": keys.price_minor, "currency": keys.currency},
+    }
+    sign_in = {"associate_code": keys.associate_code, "pin": keys.pin}
+    near = f"latitude={keys.latitude}&longitude={keys.longitude}"
+    storefront, tablet = f"-H 'X-API-Key: {keys.storefront}'", f"-H 'X-API-Key: {keys.tablet}'"
+    its_secret = r"""sed 's/.*"secret":"\([^"]*\)".*/\1/'"""
+    return {
+        f"Where {keys.sku} can be picked up": (
+            f"curl -s {storefront} '{api_url}/v1/availability?sku={keys.sku}&{near}'"
+        ),
+        f"Order one at {keys.store_name}, paid when it is picked up": (
+            f"curl -s {storefront} {api_url}/v1/orders \\\n"
+            f'  -H "Idempotency-Key: try-$(date +%s)" {_body(order)}'
+        ),
+        "Sign in at the store's tablet, and see what is to be picked": (
+            f"SESSION=$(curl -s {tablet} {api_url}/v1/store/sessions \\\n"
+            f"  {_body(sign_in)} | {its_secret})\n"
+            f'curl -s {tablet} {api_url}/v1/pickups -H "Authorization: Bearer $SESSION"'
+        ),
+    }
+
+
+def _body(body: dict[str, Any]) -> str:
+    encoded = msgspec.json.encode(body).decode()
+    return f"-H 'Content-Type: application/json' -d '{encoded}'"
