@@ -7,15 +7,17 @@ from typing import Annotated, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
+from litestar.params import QueryParameter
 
 from api.refusals import InvalidRequest
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 
-PageSize = Annotated[int, msgspec.Meta(ge=1, le=200, description="How many at most.")]
+# Litestar looks at its own description of a parameter only, not at msgspec's.
+PageSize = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
 Cursor = Annotated[
-    str, msgspec.Meta(max_length=500, description="`next_cursor` of the page before.")
+    str | None, QueryParameter(max_length=500, description="`next_cursor` of the page before.")
 ]
 
 

@@ -54,12 +54,16 @@ class Picture:
         """Stores in the order of their codes, for who does not say where they are."""
         return self._spots([(None, store) for store, _ in self._places[:limit]], now)
 
+    def store(self, id_: UUID) -> Store:
+        """One store. Raises NotFound."""
+        found = self._by_id.get(id_)
+        if found is None:
+            raise NotFound(kind="store", id=str(id_))
+        return found
+
     def chosen(self, ids: Sequence[UUID], *, now: datetime) -> list[Spot]:
         """These stores, in this order. Raises NotFound."""
-        for id_ in ids:
-            if id_ not in self._by_id:
-                raise NotFound(kind="store", id=str(id_))
-        return self._spots([(None, self._by_id[id_]) for id_ in ids], now)
+        return self._spots([(None, self.store(id_)) for id_ in ids], now)
 
     def _spots(self, found: Iterable[tuple[float | None, Store]], now: datetime) -> list[Spot]:
         """Promises move on by whole minutes, so each is worked out once per store and minute."""
@@ -71,7 +75,8 @@ class Picture:
         for distance, store in found:
             if store.location_id not in promises:
                 promises[store.location_id] = stores.promise_at(store, minute)
-            spots.append(Spot(store, distance, promises[store.location_id]))
+            shown = None if distance is None else round(distance, 3)
+            spots.append(Spot(store, shown, promises[store.location_id]))
         return spots
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Double, Text, Uuid, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from commerce.kernel import ids
+from commerce.kernel.errors import NotFound
 from commerce.kernel.sql import Connection, Query, rows_of
 from commerce.kernel.upserts import merge
 from inventory.tables import location
@@ -74,6 +75,10 @@ LOCATIONS_BY_CODE = Query(
     Location,
 )
 
+LOCATIONS_BY_ID = Query(
+    select(location).where(location.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))), Location
+)
+
 
 async def upsert(conn: Connection, places: Sequence[Place]) -> None:
     """Create locations or change them, found again by code. Repeating it is harmless.
@@ -96,6 +101,14 @@ async def by_code(conn: Connection, codes: Sequence[str]) -> dict[str, Location]
     """Those of the codes that exist."""
     found = await conn.run(LOCATIONS_BY_CODE, codes=list(codes))
     return {each.code: each for each in found}
+
+
+async def by_id(conn: Connection, id_: UUID) -> Location:
+    """One location. Raises NotFound."""
+    found = await conn.first(LOCATIONS_BY_ID, ids=[id_])
+    if found is None:
+        raise NotFound(kind="location", id=str(id_))
+    return found
 
 
 def point(latitude: float, longitude: float) -> Point:

@@ -34,7 +34,7 @@ class StaffEntryView(msgspec.Struct, frozen=True):
 
 @get("/v1/backoffice/staff-record", guards=[may("staff_record.read")])
 async def list_staff_record(
-    reading: Connection, cursor: Cursor | None = None, limit: PageSize = 50
+    reading: Connection, cursor: Cursor = None, limit: PageSize = 50
 ) -> Page[StaffEntryView]:
     """Every write of staff, newest first."""
     before = decode_id(cursor)
