@@ -38,6 +38,8 @@ ROUTES: tuple[str, ...] = (
     "api.backoffice.keys",
     "api.backoffice.associates",
     "api.backoffice.staff",
+    "api.docs_page",
+    "api.health",
 )
 
 

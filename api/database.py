@@ -4,7 +4,8 @@ import asyncpg
 
 import migrations
 from commerce.installation import make_installation
-from commerce.kernel import clock, events, partitions
+from commerce.kernel import clock, partitions
+from commerce.kernel.generations import open_generation
 from commerce.kernel.settings import OperatorError, Settings
 from commerce.kernel.sql import Database
 
@@ -23,7 +24,7 @@ async def prepare(dsn: str) -> list[str]:
         async with database.transaction() as conn:
             await conn.driver.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
             await partitions.ensure(conn, now=clock.now())
-            await events.open_generation(conn, now=clock.now())
+            await open_generation(conn, now=clock.now())
             await make_installation(conn)
     finally:
         await database.close()

@@ -126,7 +126,8 @@ def _invalid_parameter(error: ValidationException) -> InvalidRequest:
     if name == "data":
         return InvalidRequest(path="/", reason="A JSON body is required")
     reason = wrong.get("message", "Not valid").replace("`", "")
-    path = f"?{name}" if name else ""
+    places = {"query": f"?{name}", "path": f"{{{name}}}"}
+    path = places.get(str(wrong.get("source", "")), name)
     return InvalidRequest(path=path, reason=reason.rstrip("."))
 
 

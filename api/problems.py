@@ -7,8 +7,8 @@ never translated. `api/problem_json.py` makes the documents (RFC 9457) from thes
 from typing import NamedTuple
 
 from api import refusals
-from commerce import access, availability, customers, orders, pricing
-from commerce.kernel import errors, events, idempotency, sql
+from commerce import access, availability, customers, orders, payments, pricing, provider
+from commerce.kernel import errors, idempotency, readers, sql
 from inventory import demands, stock
 
 
@@ -94,7 +94,7 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         ("Busy", "Nothing was changed. Try again in {retry_after_seconds} s."),
         ("Ocupado", "No se ha cambiado nada. Inténtalo de nuevo en {retry_after_seconds} s."),
     ),
-    events.StartOver: Row(
+    readers.StartOver: Row(
         410,
         ("Start over", "This cursor is too old. Fetch the present state and start from there."),
         ("Empieza de nuevo", "Este cursor es demasiado antiguo. Pide el estado actual."),
@@ -213,5 +213,36 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         429,
         ("Too many codes", "Enough codes were sent. Try again in {retry_after_seconds} s."),
         ("Demasiados códigos", "Ya se enviaron varios. Repite en {retry_after_seconds} s."),
+    ),
+    # Payments and their provider
+    payments.PaymentRunning: Row(
+        409,
+        ("Payment running", "The card is still being asked. Try again soon."),
+        ("Pago en curso", "Aún se está consultando la tarjeta. Repite en breve."),
+    ),
+    payments.AuthorizationLapsed: Row(
+        409,
+        ("Authorization lapsed", "The card's hold has run out. Take another tender."),
+        ("Autorización caducada", "La retención de la tarjeta ha caducado. Usa otro pago."),
+    ),
+    payments.RefundExceedsCapture: Row(
+        422,
+        ("Refund too large", "{refundable_minor} of {requested_minor} can be refunded."),
+        ("Reembolso excesivo", "Se pueden reembolsar {refundable_minor} de {requested_minor}."),
+    ),
+    provider.ProviderUnavailable: Row(
+        503,
+        ("Payment provider unavailable", "The payment provider did not answer. Try again soon."),
+        ("Proveedor de pagos no disponible", "El proveedor de pagos no respondió. Repite luego."),
+    ),
+    provider.ProviderRefused: Row(
+        502,
+        ("Payment provider refused", "The payment provider refused: {provider_code}."),
+        ("El proveedor de pagos rechazó", "El proveedor de pagos rechazó: {provider_code}."),
+    ),
+    provider.WebhookRefused: Row(
+        400,
+        ("Webhook refused", "The webhook was not accepted: {reason}."),
+        ("Webhook rechazado", "No se aceptó el webhook: {reason}."),
     ),
 }

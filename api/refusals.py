@@ -19,8 +19,8 @@ class MalformedBody(CommerceError):
 class InvalidRequest(CommerceError):
     """A field or parameter is missing, unknown, or not of its type. `path` says which.
 
-    A JSON pointer into the body (`/lines/0/quantity`), or `?name` for a parameter, or the name of
-    a header.
+    A JSON pointer into the body (`/lines/0/quantity`), `?name` for a query parameter, `{name}` for
+    a part of the address, or the name of a header.
     """
 
     code = "invalid_request"

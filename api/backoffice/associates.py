@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import get, put
+from litestar.params import PathParameter
 
 from api.auth import may
 from api.contract import raises
@@ -16,7 +17,7 @@ from commerce.access import Associate, Principal
 from commerce.kernel.errors import InvalidField
 from commerce.kernel.sql import Connection
 
-Pin = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4,8}\Z", examples=["4711"])]
+Pin = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4,8}(?!\n)$", examples=["4711"])]
 
 
 class PutAssociate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +53,7 @@ class AssociateView(msgspec.Struct, frozen=True):
 )
 async def put_associate(
     *,
-    code: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}\Z")],
+    code: Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}(?!\n)$")],
     data: PutAssociate,
     conn: Connection,
     who: Principal,
@@ -77,7 +78,7 @@ async def put_associate(
 
 @get("/v1/backoffice/associates", guards=[may("associate.write")])
 async def list_associates(
-    reading: Connection, cursor: Cursor | None = None, limit: PageSize = 50
+    reading: Connection, cursor: Cursor = None, limit: PageSize = 50
 ) -> Page[AssociateView]:
     """Associates by code."""
     after = decode(cursor) or ""
