@@ -39,6 +39,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "pickup.read": _STAFF,
     "pickup.pick": _STAFF,
     "pickup.hand_over": _STAFF,
+    "pickup.override": ("manager",),
     "return.request": _STAFF,
     "return.receive": _STAFF,
     "basket.sell": _STAFF,

@@ -1,6 +1,7 @@
 """What happens to an order after it was taken: confirmed, cancelled, fulfilled, completed."""
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import DateTime, Integer, Text, Uuid, any_, bindparam, null, update
@@ -49,7 +50,7 @@ REQUEST = Query(
 CANCEL_FULFILLMENTS = Query(
     update(fulfillment)
     .values(
-        state="cancelled",
+        state=bindparam("target", type_=Text()),
         closed_at=bindparam("now", type_=_TIME),
         cancel_reason=bindparam("why", type_=Text()),
         expires_at=null(),
@@ -123,7 +124,13 @@ async def confirm(conn: Connection, order_id: UUID, *, actor: str, now: datetime
 
 
 async def cancel(
-    conn: Connection, order_id: UUID, *, reason: str, actor: str, now: datetime
+    conn: Connection,
+    order_id: UUID,
+    *,
+    reason: str,
+    actor: str,
+    now: datetime,
+    pickup_becomes: Literal["cancelled", "expired"] = "cancelled",
 ) -> Order:
     """Call an order off before anything was handed over: stock is released, payments are voided.
 
@@ -136,7 +143,12 @@ async def cancel(
     if order.head.state not in ORDER.sources("cancelled"):
         raise wrong_state(order, "cancelled")
     gone = await conn.run(
-        CANCEL_FULFILLMENTS, of=order_id, sources=PICKUP.sources("cancelled"), why=reason, now=now
+        CANCEL_FULFILLMENTS,
+        of=order_id,
+        target=pickup_becomes,
+        sources=PICKUP.sources(pickup_becomes),
+        why=reason,
+        now=now,
     )
     if len(gone) < len(order.fulfillments):
         raise wrong_state(order, "cancelled")
@@ -147,7 +159,7 @@ async def cancel(
         await reservations.release(conn, share.demand_id, actor=actor, now=now, reason=reason)
     if order.head.coupon_code:
         await pricing.give_back(conn, order.head.coupon_code)
-    await events.record(conn, _cancelled_facts(order, reason, actor), now=now)
+    await events.record(conn, _cancelled_facts(order, reason, pickup_becomes, actor), now=now)
     return await reading.by_id(conn, order_id)
 
 
@@ -229,13 +241,17 @@ async def _hold_again(
     return demand.id
 
 
-def _cancelled_facts(order: Order, reason: str, actor: str) -> list[Event]:
+def _cancelled_facts(order: Order, reason: str, pickup_became: str, actor: str) -> list[Event]:
     at = order.head.location_id
     facts = [Event("order.cancelled", "order", order.id, actor, {"reason": reason}, at)]
-    facts += [_pickup_cancelled(share, actor) for share in order.fulfillments if share.requested_at]
+    facts += [
+        _pickup_ended(share, pickup_became, actor)
+        for share in order.fulfillments
+        if share.requested_at
+    ]
     return facts
 
 
-def _pickup_cancelled(share: Fulfillment, actor: str) -> Event:
+def _pickup_ended(share: Fulfillment, became: str, actor: str) -> Event:
     payload = {"fulfillment_id": share.id}
-    return Event("pickup.cancelled", "order", share.order_id, actor, payload, share.location_id)
+    return Event(f"pickup.{became}", "order", share.order_id, actor, payload, share.location_id)
