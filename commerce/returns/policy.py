@@ -159,20 +159,23 @@ def _window(
 ) -> tuple[date, date]:
     """The last day of a line's window and the present day, where it was handed over."""
     (share,) = (each for each in order.fulfillments if each.id == line.fulfillment_id)
-    # What is carried out at once has no hand-over of its own.
-    handed_over_at = share.closed_at or order.head.closed_at
-    assert handed_over_at is not None, "a completed order has been closed"
+    assert share.closed_at is not None, "the goods of a completed order have left"
     zone = ZoneInfo(places[share.location_id].time_zone)
-    last_day = handed_over_at.astimezone(zone).date() + timedelta(days=line.return_window_days)
+    last_day = share.closed_at.astimezone(zone).date() + timedelta(days=line.return_window_days)
     return last_day, now.astimezone(zone).date()
 
 
 def _runs(order: Order, line: OrderLine, first: int) -> tuple[RefundRun, ...]:
-    runs, start = [], 0
+    """What the units of a line from `first` on are worth; an included tax may differ unseen."""
+    runs: list[RefundRun] = []
+    start = 0
     for quantity, _, _ in line.units:
         begin, end = max(start, first), min(start + quantity, line.fulfilled_quantity)
-        if begin < end:
-            unit_minor = refund_minor(order, line, first=begin, count=1)
-            runs.append(RefundRun(end - begin, unit_minor))
         start += quantity
+        if begin >= end:
+            continue
+        worth, count = refund_minor(order, line, first=begin, count=1), end - begin
+        if runs and runs[-1].unit_refund_minor == worth:
+            count += runs.pop().quantity
+        runs.append(RefundRun(count, worth))
     return tuple(runs)

@@ -13,19 +13,30 @@ from msgspec.structs import replace
 from sqlalchemy import BigInteger, Integer, Text, Uuid, bindparam, func, insert, select, update
 
 from commerce import orders, payments, stores
+from commerce.access import Principal
 from commerce.kernel import events
 from commerce.kernel.errors import CommerceError, WrongState
 from commerce.kernel.sql import Connection, Query, columns_of, rows_of
 from commerce.orders import Order
 from commerce.returns import policy, reading
 from commerce.returns.reading import Return, ReturnUnit
-from commerce.returns.requesting import approve, fact, lock_with_order, move, request
+from commerce.returns.requesting import (
+    approve,
+    check_store,
+    fact,
+    lock,
+    move,
+    request,
+    tell,
+)
 from commerce.tables import payment_operation, return_line, return_unit
 from inventory import stock
 from inventory.stock import Movement
 
 SELLABLE = "restock"
 DESTROYED = "destroy"
+REFUNDABLE_STATES = ("received", "settled")
+"""A bank may bounce a refund days after the return was settled with it."""
 
 
 class ReturnExceedsRequested(CommerceError):
@@ -88,111 +99,121 @@ REFUNDED = Query(
 
 async def receive(
     conn: Connection,
+    who: Principal,
     return_id: UUID,
     arrivals: Sequence[Arrival],
     *,
     location_id: UUID,
-    by: str,
     now: datetime,
 ) -> Received:
     """Take goods back at a store: approved -> received, stock there, refund of exactly these units.
 
-    A refund that needs no provider is done at once, and then so is the return. Raises NotFound,
-    WrongState (also for a second call), NothingReceived, ReturnExceedsRequested,
-    RefundExceedsCapture; then nothing has changed.
+    Any store may, wherever the return was asked for. A refund that needs no provider is done at
+    once, and then so is the return. Raises NotFound, StoreNotAllowed, WrongState (also for a second
+    call), NothingReceived, ReturnExceedsRequested, RefundExceedsCapture; then nothing has changed.
     """
+    check_store(who, location_id)
+    await stores.by_id(conn, location_id)
     known = await reading.by_id(conn, return_id)
     order = await orders.lock(conn, known.head.order_id)
     counted = count(order, await reading.lock(conn, return_id), arrivals)
-    await stores.by_id(conn, location_id)
     received = await move(
         conn,
         counted,
         "received",
         location_id=location_id,
         refund_minor=sum(line.refund_minor for line in counted.lines),
-        received_by=by,
+        received_by=who.actor,
         received_at=now,
     )
     await _write(conn, received)
-    await stock.move(conn, _movements(received, by), now=now)
-    operations = await payments.request_refunds(
+    await stock.move(conn, _movements(received, who.actor), now=now)
+    operations = await _refund(conn, received, who, now)
+    await tell(
         conn,
-        order.id,
-        return_id,
-        amount_minor=received.head.refund_minor,
-        actor=by,
-        now=now,
-    )
-    told = fact(
+        who,
         "return.received",
         received,
-        by,
-        quantity=sum(line.received_quantity for line in received.lines),
+        now=now,
+        received=sum(unit.quantity for unit in received.units),
         restocked=sum(u.quantity for u in received.units if u.disposition == SELLABLE),
     )
-    await events.record(conn, [told], now=now)
-    return Received(await _settle(conn, received, by, now), tuple(operations))
+    return Received(await _settle(conn, received, who.actor, now), operations)
 
 
 async def take_back(
     conn: Connection,
+    who: Principal,
     order_id: UUID,
     arrivals: Sequence[Arrival],
     *,
     location_id: UUID,
     reason: str | None,
-    by: str,
     now: datetime,
-    exception: bool = False,
+    exception: str | None = None,
 ) -> Received:
     """A return at the counter in one step: request, approve, receive. Raises what these raise.
 
-    With `exception` the one who takes the goods also allows the closed window.
+    With `exception` the one who takes the goods also approves the closed window, and says why.
     """
     wanted: dict[int, int] = {}
     for each in arrivals:
         wanted[each.line_number] = wanted.get(each.line_number, 0) + each.quantity
     made = await request(
         conn,
+        who,
         order_id,
         wanted,
         reason=reason,
-        by=by,
         now=now,
         location_id=location_id,
         exception=exception,
     )
-    if exception:
-        await approve(conn, made.id, by=by, now=now)
-    return await receive(conn, made.id, arrivals, location_id=location_id, by=by, now=now)
+    if exception is not None:
+        await approve(conn, who, made.id, why=exception, now=now)
+    return await receive(conn, who, made.id, arrivals, location_id=location_id, now=now)
 
 
-async def refund_again(conn: Connection, return_id: UUID, *, by: str, now: datetime) -> Received:
+async def refund_again(
+    conn: Connection, who: Principal, return_id: UUID, *, now: datetime
+) -> Received:
     """Ask once more for what a failed refund still owes. Nothing owed: no operation.
 
-    Raises WrongState before goods were received.
+    Raises NotFound, StoreNotAllowed, and WrongState before goods were received.
     """
-    taken = await lock_with_order(conn, return_id)
-    if taken.head.state not in {"received", "settled"}:
+    taken = await lock(conn, who, return_id)
+    if taken.head.state not in REFUNDABLE_STATES:
         raise WrongState(
-            kind="return", id=str(return_id), state=taken.head.state, allowed=["received"]
+            kind="return",
+            id=str(return_id),
+            state=taken.head.state,
+            allowed=list(REFUNDABLE_STATES),
         )
-    operations = await payments.request_refunds(
-        conn,
-        taken.head.order_id,
-        return_id,
-        amount_minor=taken.head.refund_minor,
-        actor=by,
-        now=now,
-    )
-    return Received(await _settle(conn, taken, by, now), tuple(operations))
+    operations = await _refund(conn, taken, who, now)
+    await tell(conn, who, "return.refund_repeated", taken, now=now, operations=len(operations))
+    return Received(await _settle(conn, taken, who.actor, now), operations)
 
 
 async def settle(conn: Connection, return_id: UUID, *, by: str, now: datetime) -> bool:
     """All refunds of a return have succeeded: received -> settled. False: not yet, or already."""
-    before = await lock_with_order(conn, return_id)
+    known = await reading.by_id(conn, return_id)
+    await orders.lock(conn, known.head.order_id)
+    before = await reading.lock(conn, return_id)
     return (await _settle(conn, before, by, now)).head.state != before.head.state
+
+
+async def _refund(
+    conn: Connection, taken: Return, who: Principal, now: datetime
+) -> tuple[UUID, ...]:
+    operations = await payments.request_refunds(
+        conn,
+        taken.head.order_id,
+        taken.id,
+        amount_minor=taken.head.refund_minor,
+        actor=who.actor,
+        now=now,
+    )
+    return tuple(operations)
 
 
 async def _settle(conn: Connection, received: Return, by: str, now: datetime) -> Return:

@@ -23,7 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from commerce import orders, stores
+from commerce import access, orders, stores
+from commerce.access import Principal, StoreNotAllowed
 from commerce.kernel import events, ids
 from commerce.kernel.errors import NotFound, WrongState
 from commerce.kernel.events import Event
@@ -84,85 +85,89 @@ async def eligibility(conn: Connection, order: Order, *, now: datetime) -> list[
 
 async def request(
     conn: Connection,
+    who: Principal,
     order_id: UUID,
     wanted: Mapping[int, int],
     *,
     reason: str | None,
-    by: str,
     now: datetime,
     location_id: UUID | None = None,
-    shopper_id: UUID | None = None,
-    exception: bool = False,
+    exception: str | None = None,
 ) -> Return:
     """Ask to bring units back, by line number; the policy approves at once or refuses.
 
-    With `shopper_id` only that shopper's own order is found. With `exception` the window does not
-    count, but somebody must `approve`. Raises NotFound, OrderNotCompleted, FinalSale,
-    ReturnExceedsBought, ReturnWindowClosed. Not safe to repeat.
+    A shopper finds only own orders. `exception` says why a closed window should not count; then
+    the return waits until somebody has approved it. Raises NotFound, StoreNotAllowed,
+    OrderNotCompleted, FinalSale, ReturnExceedsBought, ReturnWindowClosed. Not safe to repeat.
     """
     order = await orders.lock(conn, order_id)
-    if shopper_id is not None and order.head.shopper_id != shopper_id:
+    if who.shopper_id is not None and order.head.shopper_id != who.shopper_id:
         raise NotFound(kind="order", id=str(order_id))
+    check_store(who, location_id)
     claimed = await reading.claimed(conn, order_id)
     places = await _places(conn, order)
-    policy.check(order, wanted, claimed, places, now=now, window=not exception)
-    made = _return(order, wanted, claimed, reason, by, location_id, now)
+    policy.check(order, wanted, claimed, places, now=now, window=exception is None)
+    made = _return(order, wanted, claimed, reason, who.actor, location_id, now)
     await conn.run(ADD, **{f"new_{name}": getattr(made.head, name) for name in _NEW})
     await conn.run(ADD_LINES, **columns_of(made.lines, *(c.name for c in _LINE_COLUMNS)))
-    facts = [_fact("return.requested", made, by)]
-    if not exception:
-        made = await move(conn, made, "approved")
-        facts.append(_fact("return.approved", made, by))
-    await events.record(conn, facts, now=now)
+    if exception is not None:
+        await tell(conn, who, "return.requested", made, now=now, why=exception)
+        return made
+    await tell(conn, who, "return.requested", made, now=now)
+    made = await move(conn, made, "approved")
+    await events.record(conn, [fact("return.approved", made, who.actor)], now=now)
     return made
 
 
-async def approve(conn: Connection, return_id: UUID, *, by: str, now: datetime) -> Return:
+async def approve(
+    conn: Connection, who: Principal, return_id: UUID, *, why: str, now: datetime
+) -> Return:
     """Allow the exception that a return asks for: requested -> approved. Raises WrongState."""
-    approved = await move(conn, await lock_with_order(conn, return_id), "approved")
-    await events.record(conn, [_fact("return.approved", approved, by)], now=now)
+    approved = await move(conn, await lock(conn, who, return_id), "approved")
+    await tell(conn, who, "return.approved", approved, now=now, why=why)
     return approved
 
 
 async def reject(
-    conn: Connection, return_id: UUID, *, rejection: str, by: str, now: datetime
+    conn: Connection, who: Principal, return_id: UUID, *, why: str, now: datetime
 ) -> Return:
     """Refuse the exception, and say why: requested -> rejected. Raises WrongState."""
-    rejected = await move(
-        conn,
-        await lock_with_order(conn, return_id),
-        "rejected",
-        rejection=rejection,
-        closed_at=now,
-    )
-    await events.record(conn, [_fact("return.rejected", rejected, by)], now=now)
+    before = await lock(conn, who, return_id)
+    rejected = await move(conn, before, "rejected", rejection=why, closed_at=now)
+    await tell(conn, who, "return.rejected", rejected, now=now, why=why)
     return rejected
 
 
-async def cancel(
-    conn: Connection, return_id: UUID, *, by: str, now: datetime, shopper_id: UUID | None = None
-) -> Return:
+async def cancel(conn: Connection, who: Principal, return_id: UUID, *, now: datetime) -> Return:
     """Nothing will come back; the units are free for another return. Cancelled already: as it is.
 
-    With `shopper_id` only a return of that shopper's own order is found. Raises WrongState once
-    goods were received.
+    Raises NotFound, StoreNotAllowed, and WrongState once goods were received.
     """
-    known = await reading.by_id(conn, return_id)
-    order = await orders.lock(conn, known.head.order_id)
-    if shopper_id is not None and order.head.shopper_id != shopper_id:
-        raise NotFound(kind="return", id=str(return_id))
-    before = await reading.lock(conn, return_id)
+    before = await lock(conn, who, return_id)
     if before.head.state == "cancelled":
         return before
     cancelled = await move(conn, before, "cancelled", closed_at=now)
-    await events.record(conn, [_fact("return.cancelled", cancelled, by)], now=now)
+    await tell(conn, who, "return.cancelled", cancelled, now=now)
     return cancelled
 
 
-async def lock_with_order(conn: Connection, return_id: UUID) -> Return:
-    """Lock a return's order, then the return. Raises NotFound."""
+def check_store(who: Principal, location_id: UUID | None) -> None:
+    """Refuse what belongs to a store that is not theirs. Raises StoreNotAllowed."""
+    if location_id is not None and not who.sees(location_id):
+        raise StoreNotAllowed(location_id=location_id)
+
+
+async def lock(conn: Connection, who: Principal, return_id: UUID) -> Return:
+    """Lock a return's order, then the return, for whoever may change it.
+
+    A shopper's own, or one of their store, or one that has no store yet. Raises NotFound,
+    StoreNotAllowed.
+    """
     known = await reading.by_id(conn, return_id)
-    await orders.lock(conn, known.head.order_id)
+    order = await orders.lock(conn, known.head.order_id)
+    if who.shopper_id is not None and order.head.shopper_id != who.shopper_id:
+        raise NotFound(kind="return", id=str(return_id))
+    check_store(who, known.head.location_id)
     return await reading.lock(conn, return_id)
 
 
@@ -183,6 +188,42 @@ async def move(conn: Connection, before: Return, target: str, **changes: object)
             allowed=RETURN.sources(target),
         )
     return replace(before, head=head)
+
+
+async def tell(
+    conn: Connection,
+    who: Principal,
+    kind: str,
+    about: Return,
+    *,
+    now: datetime,
+    why: str | None = None,
+    **more: object,
+) -> None:
+    """Record what somebody did to a return; what staff did and why, on the staff record too."""
+    if who.shopper_id is None:
+        await access.record_staff(
+            conn,
+            who,
+            action=kind,
+            subject=f"return:{about.id}",
+            changes={"why": why, **more} if why else more,
+            now=now,
+            location_id=about.head.location_id,
+        )
+    await events.record(conn, [fact(kind, about, who.actor, **more)], now=now)
+
+
+def fact(kind: str, about: Return, actor: str, **more: object) -> Event:
+    """What happened to a return, on its order's timeline: ids, counts and amounts only."""
+    payload = {
+        "return_id": about.id,
+        "quantity": sum(line.quantity for line in about.lines),
+        "refund_minor": about.head.refund_minor,
+        "currency": about.head.currency,
+        **more,
+    }
+    return Event(kind, "order", about.head.order_id, actor, payload, about.head.location_id)
 
 
 async def _places(conn: Connection, order: Order) -> dict[UUID, Store]:
@@ -230,19 +271,3 @@ def _return(
         requested_at=now,
     )
     return Return(head, lines)
-
-
-def _fact(kind: str, about: Return, actor: str) -> Event:
-    quantity = sum(line.quantity for line in about.lines)
-    return fact(kind, about, actor, quantity=quantity)
-
-
-def fact(kind: str, about: Return, actor: str, **more: object) -> Event:
-    """What happened to a return, on its order's timeline: ids, counts and amounts only."""
-    payload = {
-        "return_id": about.id,
-        "refund_minor": about.head.refund_minor,
-        "currency": about.head.currency,
-        **more,
-    }
-    return Event(kind, "order", about.head.order_id, actor, payload, about.head.location_id)
