@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, get, post
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 
 from api.auth import may
 from api.contract import answers, claims_itself, raises
@@ -48,7 +48,7 @@ PAGE = 50
 Sku = Annotated[str, msgspec.Meta(min_length=1, max_length=64, examples=["APP-01-01"])]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["Ana Torres"])]
 Text200 = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-OrderToken = Annotated[str | None, Parameter(header="Order-Token")]
+OrderToken = Annotated[str | None, HeaderParameter(name="Order-Token")]
 
 
 class NewLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,7 +146,7 @@ async def read_order(
     order_token: OrderToken = None,
 ) -> PlacedOrder:
     """An order: its shopper's own, a guest's by its token, any with `order.read`."""
-    order = await _own(reading, order_id, who, order_token, services.secret)
+    order = await own_order(reading, order_id, who, order_token, services.secret)
     return _with_secrets(await order_view(reading, order), services.secret)
 
 
@@ -179,7 +179,7 @@ async def cancel_order(
     order_token: OrderToken = None,
 ) -> OrderView:
     """Call an order off before it is handed over: stock is free again, nothing is charged."""
-    await _own(conn, order_id, who, order_token, services.secret, permission="order.cancel")
+    await own_order(conn, order_id, who, order_token, services.secret, permission="order.cancel")
     order = await orders.cancel(conn, order_id, reason=data.reason, actor=who.actor, now=now)
     return await order_view(conn, order)
 
@@ -264,7 +264,7 @@ def _with_secrets(order: OrderView, secret: bytes) -> PlacedOrder:
     )
 
 
-async def _own(
+async def own_order(
     conn: Connection,
     order_id: UUID,
     who: Principal,
