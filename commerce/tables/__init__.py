@@ -4,12 +4,13 @@ Goods (what is sold where), sales (orders and their money), people (who buys, se
 Importing this registers them all in `metadata`, with inventory's and the kernel's.
 """
 
+from commerce.kernel.deliveries import delivery
 from commerce.kernel.events import event, generation, log_reader
+from commerce.kernel.heartbeats import heartbeat
 from commerce.kernel.idempotency import idempotency_key
 from commerce.kernel.sql import metadata
 from commerce.tables.goods import (
     cart,
-    cart_line,
     coupon,
     item,
     price,
@@ -48,12 +49,13 @@ __all__ = [
     "associate",
     "associate_store",
     "cart",
-    "cart_line",
     "contact",
     "coupon",
+    "delivery",
     "event",
     "fulfillment",
     "generation",
+    "heartbeat",
     "idempotency_key",
     "installation",
     "item",

@@ -64,12 +64,15 @@ notification = Table(
     Column("body", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # Whoever sends it has the message to itself until then.
+    Column("next_attempt_at", DateTime(timezone=True)),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("sent_at", DateTime(timezone=True)),
     CheckConstraint("channel IN ('email', 'sms')", name="channel"),
     CheckConstraint("state IN ('queued', 'sent', 'failed')", name="state"),
 )
 Index("notification_event_idx", notification.c.event_id, notification.c.template, unique=True)
+Index("notification_queued_idx", notification.c.id, postgresql_where=text("state = 'queued'"))
 
 one_time_code = Table(
     "one_time_code",

@@ -28,6 +28,41 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.UniqueConstraint("code", name=op.f("associate_code_key")),
     )
     op.create_table(
+        "cart",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("key_id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=True),
+        sa.Column("location_id", sa.Uuid(), nullable=True),
+        sa.Column("coupon_code", sa.Text(), nullable=True),
+        sa.Column(
+            "lines",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("demand_id", sa.Uuid(), nullable=True),
+        sa.Column("held_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("hold_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "(state = 'checkout') = (demand_id IS NOT NULL AND held_since IS NOT NULL AND hold_expires_at IS NOT NULL)",
+            name=op.f("cart_hold_check"),
+        ),
+        sa.CheckConstraint(
+            "(state = 'ordered') = (order_id IS NOT NULL)", name=op.f("cart_order_check")
+        ),
+        sa.CheckConstraint("jsonb_typeof(lines) = 'object'", name=op.f("cart_lines_check")),
+        sa.CheckConstraint(
+            "state IN ('open', 'checkout', 'ordered')", name=op.f("cart_state_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("cart_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_table(
         "contact",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("shopper_id", sa.Uuid(), nullable=True),
@@ -66,6 +101,24 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.PrimaryKeyConstraint("code", name=op.f("coupon_pkey")),
     )
     op.create_table(
+        "delivery",
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("fault", sa.Text(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("(state = 'done') = (fault IS NULL)", name=op.f("delivery_fault_check")),
+        sa.CheckConstraint("state IN ('done', 'dead', 'again')", name=op.f("delivery_state_check")),
+        sa.PrimaryKeyConstraint("event_id", "actor", name=op.f("delivery_pkey")),
+    )
+    op.create_index(
+        "delivery_open_idx",
+        "delivery",
+        ["state", "event_id", "actor"],
+        unique=False,
+        postgresql_where=sa.text("state <> 'done'"),
+    )
+    op.create_table(
         "event",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column(
@@ -92,8 +145,16 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         "generation",
         sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
         sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("last_sequence", sa.BigInteger(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("generation_pkey")),
+    )
+    op.create_table(
+        "heartbeat",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("heartbeat_pkey")),
+        postgresql_with={"fillfactor": "50"},
     )
     op.create_table(
         "idempotency_key",
@@ -173,6 +234,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("channel IN ('email', 'sms')", name=op.f("notification_channel_check")),
@@ -182,6 +244,13 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.PrimaryKeyConstraint("id", name=op.f("notification_pkey")),
     )
     op.create_index("notification_event_idx", "notification", ["event_id", "template"], unique=True)
+    op.create_index(
+        "notification_queued_idx",
+        "notification",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'queued'"),
+    )
     op.create_table(
         "one_time_code",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -452,6 +521,13 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         postgresql_with={"fillfactor": "80"},
     )
     op.create_index(
+        "fulfillment_expiry_idx",
+        "fulfillment",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'ready'"),
+    )
+    op.create_index(
         "fulfillment_open_idx",
         "fulfillment",
         ["location_id", "id"],
@@ -675,33 +751,6 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.PrimaryKeyConstraint("associate_id", "location_id", name=op.f("associate_store_pkey")),
     )
     op.create_table(
-        "cart",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
-        sa.Column("key_id", sa.Uuid(), nullable=False),
-        sa.Column("shopper_id", sa.Uuid(), nullable=True),
-        sa.Column("location_id", sa.Uuid(), nullable=True),
-        sa.Column("coupon_code", sa.Text(), nullable=True),
-        sa.Column("order_id", sa.Uuid(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint(
-            "state IN ('open', 'checkout', 'ordered', 'abandoned')", name=op.f("cart_state_check")
-        ),
-        sa.ForeignKeyConstraint(
-            ["location_id"], ["store.location_id"], name=op.f("cart_location_id_fkey")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("cart_pkey")),
-    )
-    op.create_index(
-        "cart_shopper_idx",
-        "cart",
-        ["shopper_id"],
-        unique=False,
-        postgresql_where=sa.text("shopper_id IS NOT NULL"),
-    )
-    op.create_table(
         "payment_operation",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("payment_id", sa.Uuid(), nullable=False),
@@ -784,19 +833,6 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
             ["return_id"], ["return.id"], name=op.f("return_line_return_id_fkey")
         ),
         sa.PrimaryKeyConstraint("return_id", "line_number", name=op.f("return_line_pkey")),
-    )
-    op.create_table(
-        "cart_line",
-        sa.Column("cart_id", sa.Uuid(), nullable=False),
-        sa.Column("sku", sa.Text(), nullable=False),
-        sa.Column("quantity", sa.Integer(), nullable=False),
-        sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("quantity BETWEEN 1 AND 1000000", name=op.f("cart_line_quantity_check")),
-        sa.ForeignKeyConstraint(
-            ["cart_id"], ["cart.id"], name=op.f("cart_line_cart_id_fkey"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(["sku"], ["sku.sku"], name=op.f("cart_line_sku_fkey")),
-        sa.PrimaryKeyConstraint("cart_id", "sku", name=op.f("cart_line_pkey")),
     )
     op.create_table(
         "return_unit",
