@@ -169,7 +169,8 @@ def _declined(
     # Seen without having asked, it may be the answer to a former card: only a payment whose own
     # question has been answered already can have been declined since.
     mine = [op for op in running if op.kind == "authorize"]
-    if not mine or not (told.asked == mine[0].id or payment.state == "requires_action"):
+    answered = bool(mine) and (told.asked == mine[0].id or payment.state == "requires_action")
+    if not answered or not payment.waits_for_card:
         return Decided(payment)
     code = outcome.decline_code or outcome.reason
     after = replace(payment, state="pending", redirect_url=None, decline_code=code, updated_at=now)
@@ -235,7 +236,7 @@ def _refused(decided: Decided, running: Sequence[Operation], told: Told, now: da
         payment = decided.payment
         if op.kind == "capture":
             events += _capture_failed(payment, failed)
-        elif op.kind == "authorize":
+        elif op.kind == "authorize" and payment.waits_for_card:
             payment = replace(
                 payment, state="pending", decline_code=told.refusal, redirect_url=None,
                 updated_at=now,
