@@ -45,7 +45,7 @@ def tries(api_url: str, keys: SampleKeys) -> dict[str, str]:
     sign_in = {"associate_code": keys.associate_code, "pin": keys.pin}
     near = f"latitude={keys.latitude}&longitude={keys.longitude}"
     storefront, tablet = f"-H 'X-API-Key: {keys.storefront}'", f"-H 'X-API-Key: {keys.tablet}'"
-    its_secret = r"""sed 's/.*"secret":"\([^"]*\)".*/\1/'"""
+    its_session = r"""sed 's/.*"secret":"\([^"]*\)".*/\1/'"""
     return {
         f"Where {keys.sku} can be picked up": (
             f"curl -s {storefront} '{api_url}/v1/availability?sku={keys.sku}&{near}'"
@@ -56,7 +56,7 @@ def tries(api_url: str, keys: SampleKeys) -> dict[str, str]:
         ),
         "Sign in at the store's tablet, and see what is to be picked": (
             f"SESSION=$(curl -s {tablet} {api_url}/v1/store/sessions \\\n"
-            f"  {_body(sign_in)} | {its_secret})\n"
+            f"  {_body(sign_in)} | {its_session})\n"
             f'curl -s {tablet} {api_url}/v1/pickups -H "Authorization: Bearer $SESSION"'
         ),
     }
