@@ -239,6 +239,12 @@ def quote(basket: Basket, given: Terms, *, now: datetime, used: int = 0) -> Quot
     )
 
 
+async def check_coupon(conn: Connection, code: str, *, now: datetime) -> None:
+    """Refuse a coupon that no basket could use now. Raises CouponRefused."""
+    found = {each.code: each for each in await conn.run(COUPONS, codes=[code])}
+    _usable(code, found, used=0, now=now)
+
+
 async def redeem(conn: Connection, uses: dict[str, int]) -> None:
     """Count uses of coupons that have a limit.
 
@@ -273,15 +279,7 @@ def refund_of(units: Sequence[Unit], unit_price_minor: int, *, tax_included: boo
 def _discount(
     code: str, coupons: dict[str, Coupon], currency: str, subtotal: int, *, used: int, now: datetime
 ) -> int:
-    found = coupons.get(code)
-    if found is None:
-        raise CouponRefused(coupon_code=code, reason="unknown")
-    if found.starts_at is not None and now < found.starts_at:
-        raise CouponRefused(coupon_code=code, reason="not_started")
-    if found.ends_at is not None and now >= found.ends_at:
-        raise CouponRefused(coupon_code=code, reason="ended")
-    if found.max_redemptions is not None and found.redeemed + used >= found.max_redemptions:
-        raise CouponRefused(coupon_code=code, reason="used_up")
+    found = _usable(code, coupons, used=used, now=now)
     if found.currency is not None and found.currency != currency:
         raise CouponRefused(coupon_code=code, reason="other_currency")
     if subtotal < found.minimum_subtotal_minor:
@@ -294,6 +292,19 @@ def _discount(
         return money.percentage(subtotal, found.percent_bp)
     assert found.amount_minor is not None
     return min(found.amount_minor, subtotal)
+
+
+def _usable(code: str, coupons: dict[str, Coupon], *, used: int, now: datetime) -> Coupon:
+    found = coupons.get(code)
+    if found is None:
+        raise CouponRefused(coupon_code=code, reason="unknown")
+    if found.starts_at is not None and now < found.starts_at:
+        raise CouponRefused(coupon_code=code, reason="not_started")
+    if found.ends_at is not None and now >= found.ends_at:
+        raise CouponRefused(coupon_code=code, reason="ended")
+    if found.max_redemptions is not None and found.redeemed + used >= found.max_redemptions:
+        raise CouponRefused(coupon_code=code, reason="used_up")
+    return found
 
 
 def _price_line(quantity: int, offer: Offer, discount: int, at: Store) -> PricedLine:

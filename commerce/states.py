@@ -2,6 +2,12 @@
 
 from commerce.kernel.machine import Machine
 
+CART = Machine(
+    open={"checkout"},
+    checkout={"open", "ordered"},
+    ordered=set(),
+)
+
 ORDER = Machine(
     pending_payment={"placed", "cancelled"},
     placed={"completed", "cancelled"},
@@ -39,6 +45,9 @@ OPERATION = Machine(
     succeeded={"failed"},  # a bank may bounce a refund days after the provider has sent it
     failed=set(),
 )
+
+BASKET = Machine(open={"sold", "released"}, sold=set(), released=set())
+"""What stands on a store's counter."""
 
 RETURN = Machine(
     requested={"approved", "rejected", "cancelled"},

@@ -38,6 +38,7 @@ from commerce.kernel.sql import Connection, Query, columns_of, rows_of
 from commerce.orders.reading import Fulfillment, Head, Order, OrderLine
 from commerce.payments import NewPayment
 from commerce.pricing import Basket, Quote, Terms
+from commerce.stores import Store
 from commerce.tables import fulfillment, order_line, orders
 from commerce.tables.sales import order_number
 from inventory import reservations
@@ -55,6 +56,7 @@ class CardPayment(msgspec.Struct, frozen=True):
     payment_id: UUID
     operation_id: UUID
     payment_method: str
+    return_url: str | None = None
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -179,6 +181,8 @@ async def place(
     Refusals: UnknownStore, UnknownSku, CouponRefused, PriceChanged, PickupUnavailable, StockShort,
     HoldExpired. Not to be repeated after its commit: idempotency keys stand before it.
     """
+    if not placements:
+        return []
     given = await pricing.terms(conn, [each.basket for each in placements])
     decided = [*_decide(placements, given, now)]
     ready = [each for each in decided if isinstance(each, _Ready)]
@@ -223,7 +227,11 @@ def _check_total(placement: Placement, quote: Quote) -> None:
 def _promise(placement: Placement, given: Terms, now: datetime) -> datetime | None:
     if placement.kind != "pickup":
         return None
-    at = given.stores[placement.basket.location_id]
+    return promise_pickup(given.stores[placement.basket.location_id], now)
+
+
+def promise_pickup(at: Store, now: datetime) -> datetime:
+    """From when on an order placed now can be picked up there. Raises PickupUnavailable. Pure."""
     if not at.pickup_enabled:
         raise PickupUnavailable(location_id=at.location_id, reason="pickup_disabled")
     promised_at = stores.promise_at(at, now)
@@ -236,11 +244,11 @@ async def _hold(
     conn: Connection, ready: Sequence[_Ready], now: datetime
 ) -> dict[UUID, CommerceError]:
     """Promise the stock of every placement; who is refused, and why."""
-    if not ready:
-        return {}
-    outcomes = await reservations.hold(conn, [_demand(each, now) for each in ready], now=now)
+    new = [each for each in ready if each.placement.demand_id is None]
+    demands = [_demand(each, now) for each in new]
+    outcomes = await reservations.hold(conn, demands, now=now) if demands else []
     refused: dict[UUID, CommerceError] = {}
-    for each, outcome in zip(ready, outcomes, strict=True):
+    for each, outcome in zip(new, outcomes, strict=True):
         if isinstance(outcome, Refused):
             short = [ShortLine(s.sku, s.requested, s.available) for s in outcome.shortages]
             refused[each.placement.order_id] = StockShort(
@@ -248,25 +256,27 @@ async def _hold(
             )
         elif isinstance(outcome, HoldExpired):
             refused[each.placement.order_id] = outcome
-    taken = [
-        each
-        for each in ready
-        if each.placement.demand_id and each.placement.order_id not in refused
-    ]
-    await _take_over(conn, taken, now)
+    taken = [each for each in ready if each.placement.demand_id is not None]
+    alive = await _take_over(conn, taken, now)
+    for each in taken:
+        if each.placement.demand not in alive:
+            refused[each.placement.order_id] = HoldExpired(demand_id=each.placement.demand)
     return refused
 
 
-async def _take_over(conn: Connection, taken: Sequence[_Ready], now: datetime) -> None:
-    """Holds that existed before: those that wait for a payment live on, the others are for good."""
+async def _take_over(conn: Connection, taken: Sequence[_Ready], now: datetime) -> set[UUID]:
+    """Holds that existed before: those that wait for a payment live on, the others are for good.
+
+    Returns those that still live. The counters do not change, so the levels need no lock.
+    """
     waiting = [each.placement.demand for each in taken if each.placement.waits_for_payment]
-    await reservations.extend(conn, waiting, until=now + PAYMENT_WINDOW, now=now)
+    extended = await reservations.extend(conn, waiting, until=now + PAYMENT_WINDOW, now=now)
     paid = {
         each.placement.demand: each.promised_at
         for each in taken
         if not each.placement.waits_for_payment
     }
-    await reservations.commit(conn, paid, now=now)
+    return extended | await reservations.commit(conn, paid, now=now)
 
 
 def _demand(ready: _Ready, now: datetime) -> Demand:
@@ -375,6 +385,7 @@ def _payment(ready: _Ready, now: datetime) -> NewPayment:
         amount_minor=ready.quote.total_minor,
         currency=ready.quote.currency,
         payment_method=card.payment_method,
+        return_url=card.return_url,
         deadline_at=now + PAYMENT_WINDOW,
         actor=placement.actor,
     )

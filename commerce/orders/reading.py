@@ -140,10 +140,16 @@ FULFILLMENTS = Query(
 
 async def by_id(conn: Connection, order_id: UUID) -> Order:
     """One order. Raises NotFound; whether the asker may see it is the caller's question."""
-    heads = await conn.run(HEADS, order_ids=[order_id])
-    if not heads:
+    found = await by_ids(conn, [order_id])
+    if not found:
         raise NotFound(kind="order", id=str(order_id))
-    return (await with_parts(conn, heads))[0]
+    return found[order_id]
+
+
+async def by_ids(conn: Connection, order_ids: Sequence[UUID]) -> dict[UUID, Order]:
+    """Those of the orders that exist."""
+    heads = await conn.run(HEADS, order_ids=list(order_ids))
+    return {order.id: order for order in await with_parts(conn, heads)}
 
 
 async def by_number(conn: Connection, number: str) -> Order:

@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from commerce.kernel.sql import metadata
-from inventory.tables import MAX_UNITS
+from commerce.states import CART
 
 price_zone = Table(
     "price_zone",
@@ -111,8 +111,8 @@ coupon = Table(
     CheckConstraint("max_redemptions IS NULL OR redeemed <= max_redemptions", name="limit"),
 )
 
-CART_STATES = ("open", "checkout", "ordered", "abandoned")
-
+# A cart is read and written whole, so its lines stand in its row, under the lock that it has
+# anyway: {sku: [quantity, the cart's version when the SKU was added]}.
 cart = Table(
     "cart",
     metadata,
@@ -121,21 +121,23 @@ cart = Table(
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("key_id", Uuid, nullable=False),
     Column("shopper_id", Uuid),
-    Column("location_id", Uuid, ForeignKey("store.location_id")),
+    Column("location_id", Uuid),
     Column("coupon_code", Text),
+    Column("lines", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # In checkout: the demand that its stock is held under, since when and until when.
+    Column("demand_id", Uuid),
+    Column("held_since", DateTime(timezone=True)),
+    Column("hold_expires_at", DateTime(timezone=True)),
     Column("order_id", Uuid),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
-    CheckConstraint(f"state IN {CART_STATES}", name="state"),
-)
-Index("cart_shopper_idx", cart.c.shopper_id, postgresql_where=text("shopper_id IS NOT NULL"))
-
-cart_line = Table(
-    "cart_line",
-    metadata,
-    Column("cart_id", Uuid, ForeignKey("cart.id", ondelete="CASCADE"), primary_key=True),
-    Column("sku", Text, ForeignKey("sku.sku"), primary_key=True),
-    Column("quantity", Integer, nullable=False),
-    Column("added_at", DateTime(timezone=True), nullable=False),
-    CheckConstraint(f"quantity BETWEEN 1 AND {MAX_UNITS}", name="quantity"),
+    CheckConstraint(f"state IN {tuple(CART)}", name="state"),
+    CheckConstraint("jsonb_typeof(lines) = 'object'", name="lines"),
+    CheckConstraint(
+        "(state = 'checkout') = (demand_id IS NOT NULL AND held_since IS NOT NULL"
+        " AND hold_expires_at IS NOT NULL)",
+        name="hold",
+    ),
+    CheckConstraint("(state = 'ordered') = (order_id IS NOT NULL)", name="order"),
+    postgresql_with={"fillfactor": "80"},
 )

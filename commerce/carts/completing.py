@@ -1,0 +1,159 @@
+"""A checkout becomes an order, which takes its hold over. Many at once, each with its outcome."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import DateTime, Uuid, bindparam, null, update
+
+from commerce import orders
+from commerce.carts.checkout import REOPEN
+from commerce.carts.rows import Cart, Owner, lock_many, one_per_cart
+from commerce.customers import Contact
+from commerce.kernel.errors import CommerceError, NotFound, WrongState
+from commerce.kernel.money import Money
+from commerce.kernel.sql import Connection, Query, rows_of
+from commerce.orders import CardPayment, Order, Placement
+from commerce.pricing import Line
+from commerce.states import CART
+from commerce.tables import cart
+from inventory.demands import HoldExpired
+
+
+class CheckoutExpired(HoldExpired):
+    """The checkout took too long: these lines are held no more. The cart is open again."""
+
+    cart_id: UUID
+    expired_at: datetime
+    lines: list[Line]
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """A cart that is to become an order. All ids are made beforehand; `seen` as in `Placement`."""
+
+    cart_id: UUID
+    owner: Owner
+    order_id: UUID
+    fulfillment_id: UUID
+    contact: Contact
+    tender: Literal["card", "pay_at_pickup"]
+    seen: Money
+    channel: str
+    key_id: UUID
+    actor: str
+    card: CardPayment | None = None
+
+
+_ORDERED = rows_of("o", id=Uuid(), order_id=Uuid())
+
+ORDER = Query(
+    update(cart)
+    .values(
+        state="ordered",
+        order_id=_ORDERED.c.order_id,
+        demand_id=null(),
+        held_since=null(),
+        hold_expires_at=null(),
+        version=cart.c.version + 1,
+        updated_at=bindparam("now", type_=DateTime(timezone=True)),
+    )
+    .where(cart.c.id == _ORDERED.c.id, cart.c.state.in_(CART.sources("ordered")))
+)
+
+
+async def complete(
+    conn: Connection, completions: Sequence[Completion], *, number_key: bytes, now: datetime
+) -> list[Order | CommerceError]:
+    """Turn checkouts into orders. Safe to repeat: the cart is what makes it happen once.
+
+    A cart that is ordered already answers with its order as it stands. When the hold has died,
+    the cart is open again: CheckoutExpired. Other refusals leave it in checkout: NotFound,
+    WrongState (not in checkout), and those of `orders.place`.
+    """
+
+    async def work(batch: Sequence[Completion]) -> list[Order | CommerceError]:
+        return await _complete(conn, batch, number_key, now)
+
+    return await one_per_cart(completions, work)
+
+
+async def _complete(
+    conn: Connection, completions: Sequence[Completion], number_key: bytes, now: datetime
+) -> list[Order | CommerceError]:
+    found = await lock_many(conn, [each.cart_id for each in completions])
+    decided = [_decide(each, found.get(each.cart_id), now) for each in completions]
+    placements = [each for each in decided if isinstance(each, Placement)]
+    placed = await orders.place(conn, placements, number_key=number_key, now=now)
+    made = dict(zip([each.order_id for each in placements], placed, strict=True))
+    known = [each for each in decided if isinstance(each, UUID)]
+    done = await orders.by_ids(conn, known) if known else {}
+    outcomes: list[Order | CommerceError] = []
+    for completion, each in zip(completions, decided, strict=True):
+        outcome = (
+            made[each.order_id] if isinstance(each, Placement)
+            else done[each] if isinstance(each, UUID)
+            else each
+        )  # fmt: skip
+        if isinstance(outcome, HoldExpired):
+            outcome = _expired(found[completion.cart_id], outcome)
+        outcomes.append(outcome)
+    await _write(conn, completions, outcomes, now)
+    return outcomes
+
+
+def _decide(
+    completion: Completion, found: Cart | None, now: datetime
+) -> Placement | UUID | CommerceError:
+    """What to do: place an order, answer with the one that there is, or refuse. Pure."""
+    if found is None or not found.belongs_to(completion.owner):
+        return NotFound(kind="cart", id=str(completion.cart_id))
+    if found.order_id is not None:
+        return found.order_id
+    if found.demand_id is None:
+        return WrongState(
+            kind="cart", id=str(found.id), state=found.state, allowed=CART.sources("ordered")
+        )
+    if not found.held(now):
+        return HoldExpired(demand_id=found.demand_id)
+    return Placement(
+        order_id=completion.order_id,
+        fulfillment_id=completion.fulfillment_id,
+        basket=found.basket(),
+        seen=completion.seen,
+        tender=completion.tender,
+        channel=completion.channel,
+        key_id=completion.key_id,
+        actor=completion.actor,
+        shopper_id=completion.owner.shopper_id,
+        contact=completion.contact,
+        cart_id=found.id,
+        demand_id=found.demand_id,
+        card=completion.card,
+    )
+
+
+def _expired(found: Cart, refused: HoldExpired) -> CheckoutExpired:
+    assert found.hold_expires_at is not None
+    return CheckoutExpired(
+        demand_id=refused.demand_id,
+        cart_id=found.id,
+        expired_at=found.hold_expires_at,
+        lines=list(found.wanted),
+    )
+
+
+async def _write(
+    conn: Connection,
+    completions: Sequence[Completion],
+    outcomes: Sequence[Order | CommerceError],
+    now: datetime,
+) -> None:
+    pairs = list(zip(completions, outcomes, strict=True))
+    new = {c.cart_id: c.order_id for c, o in pairs if isinstance(o, Order) and o.id == c.order_id}
+    dead = [c.cart_id for c, o in pairs if isinstance(o, CheckoutExpired)]
+    if new:
+        await conn.run(ORDER, id=list(new), order_id=list(new.values()), now=now)
+    if dead:
+        await conn.run(REOPEN, cart_ids=dead, now=now)
