@@ -210,15 +210,27 @@ async def fulfill(
     Returns what left; a second call finds nothing alive and returns an empty list. A hold that is
     past its time but not yet swept still counts: the goods did leave.
     """
-    return await _leave(conn, demand_id, "fulfilled", kind="fulfill", actor=actor, now=now)
+    return await _leave(conn, [demand_id], "fulfilled", kind="fulfill", actor=actor, now=now)
 
 
 async def release(
     conn: Connection, demand_id: UUID, *, actor: str, now: datetime, reason: str | None = None
 ) -> list[Reservation]:
     """Give a promise back. Returns what was given back; a second call returns an empty list."""
+    return await release_many(conn, [demand_id], actor=actor, now=now, reason=reason)
+
+
+async def release_many(
+    conn: Connection,
+    demand_ids: Sequence[UUID],
+    *,
+    actor: str,
+    now: datetime,
+    reason: str | None = None,
+) -> list[Reservation]:
+    """Give several promises back at once, in as many statements as one."""
     return await _leave(
-        conn, demand_id, "released", kind="release", actor=actor, now=now, reason=reason
+        conn, demand_ids, "released", kind="release", actor=actor, now=now, reason=reason
     )
 
 
@@ -257,6 +269,34 @@ async def release_part(
     await stock.post(conn, entries, now=now)
 
 
+async def gather(
+    conn: Connection, demand_ids: Sequence[UUID], *, into: UUID, actor: str, now: datetime
+) -> set[UUID]:
+    """Put living holds together under one new demand, for a caller who has counted on each.
+
+    The promise goes on without a gap, even where the shelf has fallen short meanwhile. Returns the
+    demands that are dead; then nothing is changed.
+    """
+    known = await conn.run(OF_DEMANDS, demand_ids=list(demand_ids))
+    await stock.lock(conn, {each.key for each in known})
+    locked = await conn.run(LOCK_OF_DEMANDS, demand_ids=list(demand_ids))
+    missing = set(demand_ids) - {each.demand_id for each in locked}
+    dead = missing | {each.demand_id for each in locked if not each.alive(now)}
+    if dead or not locked:
+        return dead
+    await _set_state(conn, locked, "released")
+    entries = [
+        Entry(each.location_id, each.sku, "release", actor, reserved_delta=-each.quantity,
+              reason="gathered", reference=each.demand_id)
+        for each in locked
+    ]  # fmt: skip
+    await stock.post(conn, entries, now=now)
+    wants = tuple(Want(each.location_id, each.sku, each.quantity) for each in locked)
+    until = max(each.expires_at or now for each in locked)
+    await _write(conn, [Demand(into, wants, "order", actor, until)], now)
+    return set()
+
+
 async def sweep(conn: Connection, *, now: datetime) -> int:
     """Expire up to 500 demands whose holds have run out; returns how many. Safe to repeat."""
     demand_ids = list(dict.fromkeys(await conn.run(EXPIRED, now=now)))
@@ -282,7 +322,7 @@ async def oldest_expiry(conn: Connection) -> datetime | None:
 
 async def _leave(
     conn: Connection,
-    demand_id: UUID,
+    demand_ids: Sequence[UUID],
     state: str,
     *,
     kind: str,
@@ -290,9 +330,9 @@ async def _leave(
     now: datetime,
     reason: str | None = None,
 ) -> list[Reservation]:
-    known = await conn.run(OF_DEMANDS, demand_ids=[demand_id])
+    known = await conn.run(OF_DEMANDS, demand_ids=list(demand_ids))
     await stock.lock(conn, {each.key for each in known})
-    locked = await conn.run(LOCK_OF_DEMANDS, demand_ids=[demand_id])
+    locked = await conn.run(LOCK_OF_DEMANDS, demand_ids=list(demand_ids))
     living = [each for each in locked if each.state in ("held", "committed")]
     if not living:
         return []
@@ -300,7 +340,7 @@ async def _leave(
     gone = -1 if kind == "fulfill" else 0
     entries = [
         Entry(each.location_id, each.sku, kind, actor, on_hand_delta=gone * each.quantity,
-              reserved_delta=-each.quantity, reason=reason, reference=demand_id)
+              reserved_delta=-each.quantity, reason=reason, reference=each.demand_id)
         for each in living
     ]  # fmt: skip
     await stock.post(conn, entries, now=now)

@@ -148,6 +148,11 @@ Index(
     fulfillment.c.id,
     postgresql_where=text("state IN ('requested', 'picking', 'ready')"),
 )
+Index(
+    "fulfillment_expiry_idx",
+    fulfillment.c.expires_at,
+    postgresql_where=text("state = 'ready'"),
+)
 
 # authorized, captured and refunded are what is certain; what is under way stands in the operations.
 payment = Table(

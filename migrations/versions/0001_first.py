@@ -28,6 +28,31 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.UniqueConstraint("code", name=op.f("associate_code_key")),
     )
     op.create_table(
+        "basket",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column(
+            "lines",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("opened_by", sa.Text(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "(state = 'sold') = (order_id IS NOT NULL)", name=op.f("basket_order_check")
+        ),
+        sa.CheckConstraint("jsonb_typeof(lines) = 'array'", name=op.f("basket_lines_check")),
+        sa.CheckConstraint(
+            "state IN ('open', 'sold', 'released')", name=op.f("basket_state_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("basket_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_table(
         "cart",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
