@@ -33,11 +33,15 @@ ROUTES: tuple[str, ...] = (
     "api.storefront.stores",
     "api.storefront.availability",
     "api.storefront.orders",
+    "api.storefront.payments",
+    "api.storefront.returns",
     "api.storefront.sessions",
+    "api.store.returns",
     "api.store.sessions",
     "api.backoffice.keys",
     "api.backoffice.associates",
     "api.backoffice.staff",
+    "api.webhooks",
     "api.docs_page",
     "api.health",
 )
@@ -47,12 +51,16 @@ def application(configured: Settings | None = None, *, now: Clock = clock.now) -
     """The application of one process, with the settings of its environment."""
     given = configured or settings.load()
     modules = [import_module(name) for name in ROUTES]
+    return assemble(given, modules, log=Log(given.log_level, now), now=now)
+
+
+def assemble(configured: Settings, modules: Sequence[Any], *, log: Log, now: Clock) -> Edge:
+    """The application of these modules. Its services open when the server starts it."""
     metrics = Metrics()
-    log = Log(given.log_level, now)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        async with _services(given, now, log) as services, AsyncExitStack() as stack:
+        async with _services(configured, now, log) as services, AsyncExitStack() as stack:
             app.state.services = services
             app.state.metrics = metrics
             for module in modules:

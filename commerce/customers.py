@@ -112,7 +112,7 @@ LOCK_RECIPIENT = Query(
 )
 CODES_SENT = Query(
     select(
-        func.count(),
+        func.count().label("count"),
         func.min(one_time_code.c.created_at).label("oldest"),
         func.max(one_time_code.c.created_at).label("latest"),
     ).where(

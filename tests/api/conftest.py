@@ -1,21 +1,39 @@
 """The web application in this process, over the test database, as clients see it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import io
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from importlib import import_module
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import httpx
 import pytest
 
 from api import database
-from api.app import application
+from api.app import ROUTES, assemble
+from api.log import Log
 from api.middleware import Edge
 from api.services import Services
 from commerce import access
 from commerce.access import OPERATOR
+from commerce.kernel import clock
 from commerce.kernel.settings import Settings
+
+
+@asynccontextmanager
+async def started(
+    dsn: str, modules: Sequence[Any], *, out: BinaryIO | None = None, **settings: Any
+) -> AsyncGenerator[Edge]:
+    """An application of these modules, over a prepared database; its log goes to `out`."""
+    configured = Settings(database_url=dsn, **settings)
+    log = Log("info", clock.now, out or io.BytesIO())
+    made = assemble(configured, modules, log=log, now=clock.now)
+    async with made.app.lifespan():
+        yield made
+
 
 MakeKey = Callable[..., Awaitable[str]]
 
@@ -30,8 +48,8 @@ async def prepared_dsn(dsn: str) -> str:
 @pytest.fixture(scope="session")
 async def edge(prepared_dsn: str) -> AsyncIterator[Edge]:
     """The application, started."""
-    made = application(Settings(database_url=prepared_dsn, log_level="error"))
-    async with made.app.lifespan():
+    modules = [import_module(name) for name in ROUTES]
+    async with started(prepared_dsn, modules) as made:
         yield made
 
 
@@ -68,6 +86,18 @@ def make_key(services: Services) -> MakeKey:
         return secret
 
     return make
+
+
+@pytest.fixture(scope="session")
+def start(prepared_dsn: str) -> Callable[..., AbstractAsyncContextManager[Edge]]:
+    """Starts an application of a test's own modules, for the length of an `async with`."""
+
+    def start(
+        modules: Sequence[Any], *, dsn: str = prepared_dsn, **options: Any
+    ) -> AbstractAsyncContextManager[Edge]:
+        return started(dsn, modules, **options)
+
+    return start
 
 
 @pytest.fixture(scope="session")
