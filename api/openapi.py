@@ -15,7 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import ParameterKwarg
+from litestar.params import HeaderParameter, ParameterKwarg
 from litestar.response import Response
 from msgspec.inspect import DateTimeType, Field, Metadata, NoneType, StructType, Type
 from msgspec.inspect import UnionType as UnionOfTypes
@@ -186,10 +186,10 @@ class _Document:
             place, called = "query", name
             if f"{{{name}}}" in path:
                 place = "path"
-            elif given is not None and given.header:
-                place, called = "header", given.header
-            elif given is not None and given.query:
-                called = given.query
+            elif given is not None and given.name:
+                called = given.name
+            if isinstance(given, HeaderParameter):
+                place = "header"
             schema = self._schema(kind)
             default = defaults[name].default
             parameter: Schema = {"name": called, "in": place, "schema": schema}

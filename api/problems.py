@@ -7,7 +7,7 @@ never translated. `api/problem_json.py` makes the documents (RFC 9457) from thes
 from typing import NamedTuple
 
 from api import refusals
-from commerce import access, availability, customers, orders, payments, pricing, provider
+from commerce import access, availability, customers, orders, payments, pricing, provider, returns
 from commerce.kernel import errors, idempotency, readers, sql
 from inventory import demands, stock
 
@@ -244,5 +244,36 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         400,
         ("Webhook refused", "The webhook was not accepted: {reason}."),
         ("Webhook rechazado", "No se aceptó el webhook: {reason}."),
+    ),
+    # Returns
+    returns.OrderNotCompleted: Row(
+        409,
+        ("Not completed yet", "The order is {state}; only what was handed over can come back."),
+        ("Aún sin completar", "El pedido está en {state}; solo vuelve lo que se entregó."),
+    ),
+    returns.ReturnWindowClosed: Row(
+        422,
+        ("Return window closed", "Line {line_number} could come back until {closed_on}."),
+        ("Plazo de devolución vencido", "La línea {line_number} podía volver hasta {closed_on}."),
+    ),
+    returns.FinalSale: Row(
+        422,
+        ("Final sale", "Line {line_number} was sold without the right to return it."),
+        ("Venta final", "La línea {line_number} se vendió sin derecho a devolución."),
+    ),
+    returns.ReturnExceedsBought: Row(
+        422,
+        ("More than was bought", "{returnable} of line {line_number} can still come back."),
+        ("Más de lo comprado", "De la línea {line_number} aún pueden volver {returnable}."),
+    ),
+    returns.ReturnExceedsRequested: Row(
+        422,
+        ("More than was asked for", "This return is about {requested} of line {line_number}."),
+        ("Más de lo solicitado", "Esta devolución es de {requested} de la línea {line_number}."),
+    ),
+    returns.NothingReceived: Row(
+        422,
+        ("Nothing received", "No unit came back. Cancel the return if none will."),
+        ("Nada recibido", "No volvió ninguna unidad. Cancela la devolución si no vendrá."),
     ),
 }

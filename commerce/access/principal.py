@@ -42,6 +42,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "pickup.override": ("manager",),
     "return.request": _STAFF,
     "return.receive": _STAFF,
+    "return.approve_exception": ("manager",),
     "basket.sell": _STAFF,
     "feed.read": _STAFF,
     "report.read": ("manager",),

@@ -17,10 +17,13 @@ from commerce.returns.policy import (
     RefundRun,
     ReturnExceedsBought,
     ReturnWindowClosed,
+    WhyNot,
 )
 from commerce.returns.reading import (
+    Disposition,
     Return,
     ReturnLine,
+    ReturnState,
     ReturnUnit,
     at_locations,
     by_id,
@@ -41,6 +44,7 @@ from commerce.returns.requesting import approve, cancel, eligibility, reject, re
 
 __all__ = [
     "Arrival",
+    "Disposition",
     "Eligibility",
     "FinalSale",
     "NothingReceived",
@@ -51,8 +55,10 @@ __all__ = [
     "ReturnExceedsBought",
     "ReturnExceedsRequested",
     "ReturnLine",
+    "ReturnState",
     "ReturnUnit",
     "ReturnWindowClosed",
+    "WhyNot",
     "approve",
     "at_locations",
     "by_id",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,11 @@ from commerce.access import in_scope
 from commerce.kernel.errors import NotFound
 from commerce.kernel.sql import Connection, Query, either
 from commerce.tables import return_, return_line, return_unit
+
+ReturnState: TypeAlias = Literal[
+    "requested", "approved", "received", "settled", "rejected", "cancelled"
+]
+Disposition: TypeAlias = Literal["restock", "damaged", "return_to_vendor", "destroy"]
 
 OPEN_STATES = ("requested", "approved")
 """States in which a return claims its units: nobody else may ask for them."""
@@ -30,7 +36,7 @@ class Head(msgspec.Struct, frozen=True):
     id: UUID
     order_id: UUID
     location_id: UUID | None
-    state: str
+    state: ReturnState
     reason: str | None
     refund_minor: int
     currency: str
@@ -59,7 +65,7 @@ class ReturnUnit(msgspec.Struct, frozen=True):
 
     return_id: UUID
     line_number: int
-    disposition: str
+    disposition: Disposition
     quantity: int
 
 

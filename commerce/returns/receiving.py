@@ -19,7 +19,7 @@ from commerce.kernel.errors import CommerceError, WrongState
 from commerce.kernel.sql import Connection, Query, columns_of, rows_of
 from commerce.orders import Order
 from commerce.returns import policy, reading
-from commerce.returns.reading import Return, ReturnUnit
+from commerce.returns.reading import Disposition, Return, ReturnUnit
 from commerce.returns.requesting import (
     approve,
     check_store,
@@ -59,7 +59,7 @@ class Arrival(msgspec.Struct, frozen=True):
     """So many units of an order line that lie on the counter, and what becomes of them."""
 
     line_number: int
-    disposition: str
+    disposition: Disposition
     quantity: int
 
 
@@ -68,6 +68,11 @@ class Received(msgspec.Struct, frozen=True):
 
     return_: Return
     operations: tuple[UUID, ...]
+
+    @property
+    def settled(self) -> bool:
+        """Whether all the money has gone back already."""
+        return self.return_.head.state == "settled"
 
 
 _LINES = rows_of("l", line_number=Integer(), received_quantity=Integer(), refund_minor=BigInteger())
@@ -263,7 +268,7 @@ async def _write(conn: Connection, received: Return) -> None:
 
 
 def _units(requested: Return, arrivals: Sequence[Arrival]) -> tuple[ReturnUnit, ...]:
-    totals: dict[tuple[int, str], int] = {}
+    totals: dict[tuple[int, Disposition], int] = {}
     counts: dict[int, int] = {}
     for each in arrivals:
         key = (each.line_number, each.disposition)

@@ -122,7 +122,11 @@ async def request(
 async def approve(
     conn: Connection, who: Principal, return_id: UUID, *, why: str, now: datetime
 ) -> Return:
-    """Allow the exception that a return asks for: requested -> approved. Raises WrongState."""
+    """Allow the exception that a return asks for: requested -> approved.
+
+    Needs the permission `return.approve_exception`. Raises WrongState.
+    """
+    who.require("return.approve_exception")
     approved = await move(conn, await lock(conn, who, return_id), "approved")
     await tell(conn, who, "return.approved", approved, now=now, why=why)
     return approved
@@ -131,7 +135,11 @@ async def approve(
 async def reject(
     conn: Connection, who: Principal, return_id: UUID, *, why: str, now: datetime
 ) -> Return:
-    """Refuse the exception, and say why: requested -> rejected. Raises WrongState."""
+    """Refuse the exception, and say why: requested -> rejected.
+
+    Needs the permission `return.approve_exception`. Raises WrongState.
+    """
+    who.require("return.approve_exception")
     before = await lock(conn, who, return_id)
     rejected = await move(conn, before, "rejected", rejection=why, closed_at=now)
     await tell(conn, who, "return.rejected", rejected, now=now, why=why)
@@ -263,7 +271,7 @@ def _return(
         id=return_id,
         order_id=order.id,
         location_id=location_id,
-        state=RETURN.initial,
+        state="requested",
         reason=reason,
         refund_minor=sum(line.refund_minor for line in lines),
         currency=order.head.currency,
