@@ -1,15 +1,14 @@
-"""Run by alembic: compares or upgrades over the connection that `migrations.upgrade` hands in.
+"""Run by alembic: compares or upgrades over the connection that `schema.apply` hands in.
 
 Called from alembic's own command line there is no such connection; then `DATABASE_URL` is used.
 """
 
-import psycopg
 from alembic import context
-from sqlalchemy import Connection, NullPool, create_engine
+from sqlalchemy import Connection
 
 from commerce.kernel import settings
 from commerce.kernel.sql import metadata
-from migrations import include_name, register_tables
+from migrations.schema import connect, include_name, register_tables
 
 
 def run(connection: Connection) -> None:
@@ -31,10 +30,5 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    engine = create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(settings.load().direct_url),
-        poolclass=NullPool,
-    )
-    with engine.connect() as own:
+    with connect(settings.load().direct_url) as own:
         run(own)

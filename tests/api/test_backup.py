@@ -10,6 +10,7 @@ import pytest
 
 import migrations
 from api.backup import BackupError, backup, restore
+from migrations import schema
 
 PROJECT = Path(__file__).parent.parent.parent
 
@@ -24,7 +25,7 @@ def test_a_restored_database_is_what_was_backed_up(
     restore(empty_dsn, file, replace=False)
     assert _notes(empty_dsn) == ["kept"]
     assert migrations.upgrade(empty_dsn) == []
-    assert migrations.drift(empty_dsn) == []
+    assert schema.drift(empty_dsn) == []
 
 
 def test_a_database_with_tables_is_replaced_only_on_request(own_dsn: str, tmp_path: Path) -> None:
