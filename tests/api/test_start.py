@@ -20,7 +20,8 @@ from api import greeting, pidfile, sample_keys
 from api.postgres import Server
 
 PROJECT = Path(__file__).parent.parent.parent
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 60.0
+pytestmark = pytest.mark.timeout(240)
 READY = "ready; Ctrl-C"
 MOSTRADOR = [sys.executable, "-m", "api.cli"]
 RUN = [*MOSTRADOR, "run"]
@@ -159,8 +160,8 @@ def test_a_warm_start_is_quick_and_a_signal_stops_everything(
     assert [name for name, pid in pids.items() if pidfile.identity(pid) is not None] == []
     assert list((state / "run").iterdir()) == []
     assert not (state / "running.json").exists()
-    # Other tests share the machine; alone it takes two to three seconds.
-    assert seconds < 15
+    # Five seconds on a calm machine, where one import takes about half of one.
+    assert seconds < max(5.0, 10 * _import_seconds())
 
 
 @pytest.mark.skipif(not (PROJECT / ".venv/dev").exists(), reason="not installed by make")
@@ -272,10 +273,9 @@ def test_a_signal_during_the_first_start_leaves_nothing_behind(
 def test_a_service_that_cannot_start_ends_the_start(
     state: Path, start: Callable[..., Start]
 ) -> None:
-    """Its broker address has a scheme that no broker has."""
-    running = start(state, BROKER_URL="nonsense://nowhere")
+    running = start(state, GRANIAN_LOG_CONFIG="/absent")
     assert running.supervisor.wait(PATIENCE_SECONDS) == 1
-    assert "worker did not start" in running.output()
+    assert "web did not start" in running.output()
     assert not (state / "postgres/data/postmaster.pid").exists()
 
 
@@ -318,6 +318,12 @@ def _mostrador(state: Path, *words: str, check: bool = True) -> str:
     )
     assert (ended.returncode == 0) == check, ended.stdout + ended.stderr
     return ended.stdout + ended.stderr
+
+
+def _import_seconds() -> float:
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import litestar"], check=True)
+    return time.monotonic() - began
 
 
 def _leader(file: Path) -> int:
