@@ -109,7 +109,7 @@ class OrderDesk:
         outcomes = await orders.place(
             conn,
             [each.placement for each in fresh],
-            number_key=self._services.secret,
+            numbers=self._services.numbers,
             now=now,
         )
         made = [_answer(each, outcome) for each, outcome in zip(fresh, outcomes, strict=True)]

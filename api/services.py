@@ -29,6 +29,7 @@ from commerce.access import Principal
 from commerce.kernel.clock import Clock
 from commerce.kernel.settings import Settings
 from commerce.kernel.sql import Connection, Database
+from commerce.orders import Numbers
 
 if TYPE_CHECKING:
     from commerce.stripe_gateway import StripeGateway
@@ -47,14 +48,14 @@ class Services:
         self.database = database
         self.secret = secret
         """The installation's: order numbers, pickup codes and sign-in codes derive from it."""
+        self.numbers = Numbers(secret)
         self.now = now
         self.log = log
         self.keyring = Keyring(database, now)
         self.limiter = Limiter(database, now, log)
-        self.doorbell = Doorbell(database, log)
+        self.doorbell = Doorbell(settings.direct_url, log)
         self.closing = AsyncExitStack()
         """What is pushed here is closed when the process ends, before the database is."""
-        self.closing.push_async_callback(self.doorbell.close)
         self._parts: dict[Callable[..., Any], Any] = {}
         self._gateway: asyncio.Task[StripeGateway] | None = None
 

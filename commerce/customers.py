@@ -293,7 +293,7 @@ async def put_shopper(
 async def add_contacts(conn: Connection, contacts: Sequence[Contact]) -> None:
     """Keep the contacts of many orders at once. Repeating an id changes nothing."""
     if contacts:
-        await conn.run(
+        await conn.later(
             INSERT_CONTACTS,
             id=[each.id for each in contacts],
             shopper_id=[each.shopper_id for each in contacts],

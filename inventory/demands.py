@@ -26,7 +26,8 @@ class Demand(msgspec.Struct, frozen=True):
     """What one cart, basket or order wants: all of it or nothing.
 
     The id is made by the caller, so that repeating a demand is harmless. Without `expires_at` the
-    promise is committed at once.
+    promise is committed at once. `new` says that the id was made for this transaction, so nobody
+    needs to look for it.
     """
 
     id: UUID
@@ -35,6 +36,7 @@ class Demand(msgspec.Struct, frozen=True):
     actor: str
     expires_at: datetime | None = None
     promised_at: datetime | None = None
+    new: bool = False
 
 
 class Held(msgspec.Struct, frozen=True):

@@ -158,7 +158,8 @@ async def hold(
     lives, and HoldExpired after. A fixed number of statements, however many demands.
     """
     levels = await stock.lock(conn, {(w.location_id, w.sku) for d in demands for w in d.wants})
-    known = _by_demand(await conn.run(OF_DEMANDS, demand_ids=[each.id for each in demands]))
+    asked = [each.id for each in demands if not each.new]
+    known = _by_demand(await conn.run(OF_DEMANDS, demand_ids=asked)) if asked else {}
     new = [each for each in demands if each.id not in known]
     outcomes = decide(levels, (), new)
     if any(isinstance(outcome, Refused) for outcome in outcomes):
@@ -384,7 +385,7 @@ async def _write(conn: Connection, demands: Sequence[Demand], now: datetime) -> 
     rows = [(each, key, n) for each in demands for key, n in summed(each).items()]
     if not rows:
         return
-    await conn.run(
+    await conn.later(
         WRITE,
         demand_id=[demand.id for demand, _, _ in rows],
         location_id=[key[0] for _, key, _ in rows],

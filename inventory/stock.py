@@ -163,8 +163,6 @@ CHANGE_LEVELS = Query(
         reserved=stock_level.c.reserved + _DELTAS.c.reserved,
     )
     .where(stock_level.c.location_id == _DELTAS.c.location_id, stock_level.c.sku == _DELTAS.c.sku)
-    .returning(stock_level),
-    Level,
 )
 SET_SAFETY_STOCK = Query(
     update(stock_level)
@@ -242,13 +240,10 @@ async def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Level]:
     return found
 
 
-async def post(conn: Connection, entries: Sequence[Entry], *, now: datetime) -> dict[Key, Level]:
-    """Change locked levels and write the ledger: two statements, however many entries.
-
-    Returns the levels that changed, as they are now.
-    """
+async def post(conn: Connection, entries: Sequence[Entry], *, now: datetime) -> None:
+    """Change locked levels and write the ledger: two statements, however many entries."""
     if not entries:
-        return {}
+        return
     deltas: dict[Key, tuple[int, int]] = {}
     for entry in entries:
         on_hand, reserved = deltas.get((entry.location_id, entry.sku), (0, 0))
@@ -256,20 +251,19 @@ async def post(conn: Connection, entries: Sequence[Entry], *, now: datetime) -> 
             on_hand + entry.on_hand_delta,
             reserved + entry.reserved_delta,
         )
-    changed = await conn.run(
+    await conn.later(
         CHANGE_LEVELS,
         location_id=[key[0] for key in deltas],
         sku=[key[1] for key in deltas],
         on_hand=[delta[0] for delta in deltas.values()],
         reserved=[delta[1] for delta in deltas.values()],
     )
-    await conn.run(
+    await conn.later(
         WRITE_LEDGER,
         id=[ids.uuid7() for _ in entries],
         now=now,
         **columns_of(entries, *Entry.__struct_fields__),
     )
-    return {row.key: row for row in changed}
 
 
 async def move(
@@ -293,11 +287,12 @@ async def move(
             unsellable.append(each)
         if delta:
             entries.append(_entry(each, delta))
-    after = before | await post(conn, entries, now=now)
+    await post(conn, entries, now=now)
     await _change_unsellable(conn, unsellable)
-    moved = {
-        key: Moved(level, max(0, level.reserved - level.on_hand)) for key, level in after.items()
-    }
+    moved = {}
+    for key, level in before.items():
+        after = msgspec.structs.replace(level, on_hand=on_hand[key])
+        moved[key] = Moved(after, max(0, after.reserved - after.on_hand))
     await _publish_shortfalls(conn, before, moved, movements, now)
     return moved
 

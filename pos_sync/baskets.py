@@ -24,7 +24,7 @@ from commerce.kernel import ids
 from commerce.kernel.errors import CommerceError, InvalidField, NotFound, WrongState
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Connection, Query
-from commerce.orders import Order, Placement, ShortLine, StockShort
+from commerce.orders import Numbers, Order, Placement, ShortLine, StockShort
 from commerce.pricing import MAX_LINES, Line, Quote, UnknownSku
 from commerce.states import BASKET
 from inventory import reservations
@@ -242,7 +242,7 @@ async def sell(
     seen: Money,
     coupon_code: str | None,
     tender: CounterTender | None,
-    number_key: bytes,
+    numbers: Numbers,
     now: datetime,
 ) -> Sold:
     """The basket becomes an order, paid and carried out of the store, all at once: open -> sold.
@@ -270,7 +270,7 @@ async def sell(
         kind="carry_out",
         demand_id=fulfillment_id,
     )
-    (placed,) = await orders.place(conn, [placement], number_key=number_key, now=now)
+    (placed,) = await orders.place(conn, [placement], numbers=numbers, now=now)
     if isinstance(placed, CommerceError):
         raise placed
     await _close(conn, before, "sold", order_id, now)

@@ -12,7 +12,7 @@ from commerce.kernel import ids
 from commerce.kernel.errors import CommerceError
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Database
-from commerce.orders import CardPayment, Order
+from commerce.orders import CardPayment, Numbers, Order
 from inventory import stock
 from tests.shop import OPENED_AT, Shop
 
@@ -121,7 +121,7 @@ async def complete(
 ) -> list[Order | CommerceError]:
     """Orders, or why not."""
     async with db.transaction() as conn:
-        return await carts.complete(conn, wanted, number_key=KEY, now=now)
+        return await carts.complete(conn, wanted, numbers=Numbers(KEY), now=now)
 
 
 async def completed(db: Database, wanted: Completion, now: datetime = NOW) -> Order:

@@ -10,7 +10,7 @@ from commerce.fulfillment import Pickup, ShortLine
 from commerce.kernel import events, ids
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Database
-from commerce.orders import Order, Placement
+from commerce.orders import Numbers, Order, Placement
 from commerce.pricing import Basket, Line
 from inventory import stock
 from tests.shop import OPENED_AT, Shop
@@ -55,7 +55,7 @@ async def order(
         contact=Contact(id=ids.uuid7(), name="Ana", email="ana@example.com", locale="es"),
     )
     async with db.transaction() as conn:
-        (made,) = await orders.place(conn, [wanted], number_key=SECRET, now=now)
+        (made,) = await orders.place(conn, [wanted], numbers=Numbers(SECRET), now=now)
     assert isinstance(made, Order), made
     return made
 

@@ -10,7 +10,7 @@ from commerce.fulfillment import Cash, HandedOver
 from commerce.kernel import ids
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Database
-from commerce.orders import Order, Placement
+from commerce.orders import Numbers, Order, Placement
 from commerce.pricing import Basket, Line
 from commerce.provider import Gateway
 from tests import counter
@@ -60,7 +60,7 @@ async def sell(
         ),
     )
     async with db.transaction() as conn:
-        (made,) = await orders.place(conn, [wanted], number_key=counter.SECRET, now=at)
+        (made,) = await orders.place(conn, [wanted], numbers=Numbers(counter.SECRET), now=at)
     assert isinstance(made, Order), made
     await _hand_over(db, made, Cash(total) if total_minor else None, at)
     return await _completed(db, made.id)

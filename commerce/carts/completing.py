@@ -15,16 +15,17 @@ from commerce.customers import Contact
 from commerce.kernel.errors import CommerceError, NotFound, WrongState
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Connection, Query, rows_of
-from commerce.orders import CardPayment, Order, Placement
+from commerce.orders import CardPayment, Numbers, Order, Placement
 from commerce.pricing import Line
 from commerce.states import CART
 from commerce.tables import cart
 from inventory.demands import HoldExpired
 
 
-class CheckoutExpired(HoldExpired):
+class CheckoutExpired(CommerceError):
     """The checkout took too long: these lines are held no more. The cart is open again."""
 
+    code = "checkout_expired"
     cart_id: UUID
     expired_at: datetime
     lines: list[Line]
@@ -64,7 +65,7 @@ ORDER = Query(
 
 
 async def complete(
-    conn: Connection, completions: Sequence[Completion], *, number_key: bytes, now: datetime
+    conn: Connection, completions: Sequence[Completion], *, numbers: Numbers, now: datetime
 ) -> list[Order | CommerceError]:
     """Turn checkouts into orders. Safe to repeat: the cart is what makes it happen once.
 
@@ -74,18 +75,18 @@ async def complete(
     """
 
     async def work(batch: Sequence[Completion]) -> list[Order | CommerceError]:
-        return await _complete(conn, batch, number_key, now)
+        return await _complete(conn, batch, numbers, now)
 
     return await one_per_cart(completions, work)
 
 
 async def _complete(
-    conn: Connection, completions: Sequence[Completion], number_key: bytes, now: datetime
+    conn: Connection, completions: Sequence[Completion], numbers: Numbers, now: datetime
 ) -> list[Order | CommerceError]:
     found = await lock_many(conn, [each.cart_id for each in completions])
     decided = [_decide(each, found.get(each.cart_id), now) for each in completions]
     placements = [each for each in decided if isinstance(each, Placement)]
-    placed = await orders.place(conn, placements, number_key=number_key, now=now)
+    placed = await orders.place(conn, placements, numbers=numbers, now=now)
     made = dict(zip([each.order_id for each in placements], placed, strict=True))
     known = [each for each in decided if isinstance(each, UUID)]
     done = await orders.by_ids(conn, known) if known else {}
@@ -97,7 +98,7 @@ async def _complete(
             else each
         )  # fmt: skip
         if isinstance(outcome, HoldExpired):
-            outcome = _expired(found[completion.cart_id], outcome)
+            outcome = _expired(found[completion.cart_id])
         outcomes.append(outcome)
     await _write(conn, completions, outcomes, now)
     return outcomes
@@ -134,13 +135,10 @@ def _decide(
     )
 
 
-def _expired(found: Cart, refused: HoldExpired) -> CheckoutExpired:
+def _expired(found: Cart) -> CheckoutExpired:
     assert found.hold_expires_at is not None
     return CheckoutExpired(
-        demand_id=refused.demand_id,
-        cart_id=found.id,
-        expired_at=found.hold_expires_at,
-        lines=list(found.wanted),
+        cart_id=found.id, expired_at=found.hold_expires_at, lines=list(found.wanted)
     )
 
 
@@ -154,6 +152,6 @@ async def _write(
     new = {c.cart_id: c.order_id for c, o in pairs if isinstance(o, Order) and o.id == c.order_id}
     dead = [c.cart_id for c, o in pairs if isinstance(o, CheckoutExpired)]
     if new:
-        await conn.run(ORDER, id=list(new), order_id=list(new.values()), now=now)
+        await conn.later(ORDER, id=list(new), order_id=list(new.values()), now=now)
     if dead:
-        await conn.run(REOPEN, cart_ids=dead, now=now)
+        await conn.later(REOPEN, cart_ids=dead, now=now)

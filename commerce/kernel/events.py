@@ -155,7 +155,7 @@ async def record(conn: Connection, events: Sequence[Event], *, now: datetime) ->
     if not events:
         return []
     made = [ids.uuid7() for _ in events]
-    await conn.run(
+    await conn.later(
         RECORD,
         id=made,
         type=[each.type for each in events],

@@ -7,9 +7,11 @@ repeats those that lost a race. There is no session and no identity map.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 from uuid import UUID
@@ -82,6 +84,9 @@ class Query(Generic[Row]):
         self.names: tuple[str, ...] = tuple(getattr(compiled, "positiontup", None) or ())
         self._wanted = frozenset(self.names)
         self.decode = _decoder(returns) if returns is not None else None
+        table = getattr(statement, "table", None)
+        self.writes: str | None = getattr(table, "name", None)
+        """The table that the statement changes."""
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         """The values in the order of the placeholders. A name that is not in the query is a bug."""
@@ -120,28 +125,63 @@ def _is_native(annotation: Any) -> bool:
 
 
 def _decoder(returns: type[Row]) -> Callable[[asyncpg.Record], Row]:
-    """The cheapest decoding that is right: by position where asyncpg's types are already ours."""
+    """The cheapest decoding that is right: the driver's types are ours, or are converted."""
     if not (isinstance(returns, type) and issubclass(returns, msgspec.Struct)):
         return lambda record: record[0]
     fields = returns.__struct_fields__
     hints = get_type_hints(returns)
     struct: Callable[..., Row] = returns
-    if all(_is_native(hints[name]) for name in fields):
-        return lambda record: struct(**record)
-    return lambda record: msgspec.convert(dict(record), returns)
+    if not all(_is_native(hints[name]) for name in fields):
+        return lambda record: msgspec.convert(dict(record), returns)
+    in_order: list[bool] = []
+
+    def decode(record: asyncpg.Record) -> Row:
+        if not in_order:
+            in_order.append(tuple(record.keys()) == fields)
+        return struct(*record) if in_order[0] else struct(**record)
+
+    return decode
 
 
 class Connection:
     """One connection inside one transaction. `statements` counts the round trips it made."""
 
     def __init__(self, driver: "PoolConnectionProxy[asyncpg.Record]") -> None:
-        self.driver = driver
+        self._driver = driver
+        self._waiting: list[tuple[Query[Any], list[Any]]] = []
         self.statements = 0
 
+    @property
+    def driver(self) -> "PoolConnectionProxy[asyncpg.Record]":
+        """The driver's connection, for what no `Query` can say. Flush first what waits."""
+        assert not self._waiting, "flush() before the driver is used: writes are waiting"
+        return self._driver
+
     async def run(self, query: Query[Row], /, **values: Any) -> list[Row]:
-        """All rows."""
+        """All rows. Writes that wait go first."""
+        if self._waiting:
+            await self.flush()
         self.statements += 1
-        return query.rows(await self.driver.fetch(query.sql, *query.arguments(values)))
+        return query.rows(await self._driver.fetch(query.sql, *query.arguments(values)))
+
+    async def later(self, query: Query[Any], /, **values: Any) -> None:
+        """A write whose rows nobody needs: it travels with the next ones, in one round trip.
+
+        It is sent before the next `run`, before another write to the same table, and before the
+        commit. Its faults show only then.
+        """
+        assert query.writes is not None, "only a write can wait"
+        if any(each.writes == query.writes for each, _ in self._waiting):
+            await self.flush()
+        self._waiting.append((query, query.arguments(values)))
+
+    async def flush(self) -> None:
+        """Send what waits, as one statement of several parts that all see the same state."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self.statements += 1
+            statement = _together(tuple(query.sql for query, _ in waiting))
+            await self._driver.fetch(statement, *(v for _, values in waiting for v in values))
 
     async def first(self, query: Query[Row], /, **values: Any) -> Row | None:
         """The first row, or None when there is none."""
@@ -156,18 +196,45 @@ class Connection:
 
     async def stream(self, query: Query[Row], /, **values: Any) -> AsyncIterator[Row]:
         """Rows one by one in bounded memory, for what may be large."""
+        await self.flush()
         self.statements += 1
         decode = query.decode
         assert decode is not None, "a streamed query names what it returns"
-        async for record in self.driver.cursor(query.sql, *query.arguments(values), prefetch=1000):
+        async for record in self._driver.cursor(query.sql, *query.arguments(values), prefetch=1000):
             yield decode(record)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
         """What happens inside is undone when it raises; the transaction goes on."""
+        await self.flush()
         self.statements += 2
-        async with self.driver.transaction():
-            yield
+        async with self._driver.transaction():
+            try:
+                yield
+                await self.flush()
+            except BaseException:
+                self._waiting.clear()
+                raise
+
+
+_PLACEHOLDER = re.compile(r"\$(\d+)")
+
+
+@lru_cache(maxsize=256)
+def _together(statements: tuple[str, ...]) -> str:
+    """Writes to different tables as one statement, their placeholders numbered through."""
+    if len(statements) == 1:
+        return statements[0]
+    parts, given = [], 0
+    for index, statement in enumerate(statements):
+        shift = given
+
+        def moved(match: re.Match[str], shift: int = shift) -> str:
+            return f"${int(match[1]) + shift}"
+
+        parts.append(f"w{index} AS ({_PLACEHOLDER.sub(moved, statement)})")
+        given += max((int(number) for number in _PLACEHOLDER.findall(statement)), default=0)
+    return f"WITH {', '.join(parts)} SELECT"
 
 
 class Database:
@@ -176,6 +243,8 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", dsn: str) -> None:
         self.pool = pool
         self.dsn = dsn
+        self.on_commit: Callable[[], None] = _nothing
+        """Called after each transaction that has committed, while it is still being waited for."""
 
     @classmethod
     async def open(
@@ -203,6 +272,8 @@ class Database:
                 "statement_timeout": str(int(statement_timeout_seconds * 1000)),
                 "idle_in_transaction_session_timeout": "60000",
                 "plan_cache_mode": "force_generic_plan",
+                # A plan made while a table was empty serves it when it is full: never a scan.
+                "enable_seqscan": "off",
                 "jit": "off",
             },
         )
@@ -216,7 +287,10 @@ class Database:
     async def transaction(self) -> AsyncGenerator[Connection]:
         """One transaction at READ COMMITTED: commits at the end of the block, or undoes all."""
         async with self.pool.acquire() as driver, driver.transaction():
-            yield Connection(driver)
+            conn = Connection(driver)
+            yield conn
+            await conn.flush()
+        self.on_commit()
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Connection]:
@@ -244,6 +318,10 @@ class Database:
                     raise
                 await asyncio.sleep(0.005 * 2**attempt)
         raise AssertionError("unreachable")
+
+
+def _nothing() -> None:
+    """What most programs do after a commit."""
 
 
 def lost_race(error: Exception) -> bool:

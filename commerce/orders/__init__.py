@@ -15,6 +15,7 @@ from commerce.orders.changes import (
     count_fulfilled,
     count_returned,
 )
+from commerce.orders.numbers import Numbers
 from commerce.orders.placing import (
     CardPayment,
     PickupUnavailable,
@@ -39,6 +40,7 @@ from commerce.orders.reading import (
 __all__ = [
     "CardPayment",
     "Fulfillment",
+    "Numbers",
     "Order",
     "OrderLine",
     "PickupUnavailable",

@@ -21,8 +21,6 @@ from sqlalchemy import (
     TableValuedAlias,
     Text,
     Uuid,
-    bindparam,
-    func,
     insert,
     select,
 )
@@ -30,17 +28,17 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from commerce import customers, payments, pricing, stores
 from commerce.customers import Contact
-from commerce.kernel import events, ids
+from commerce.kernel import events
 from commerce.kernel.errors import CommerceError
 from commerce.kernel.events import Event
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Connection, Query, columns_of, rows_of
+from commerce.orders.numbers import Numbers
 from commerce.orders.reading import Fulfillment, Head, Order, OrderLine
 from commerce.payments import NewPayment
 from commerce.pricing import Basket, Quote, Terms
 from commerce.stores import Store
 from commerce.tables import fulfillment, order_line, orders
-from commerce.tables.sales import order_number
 from inventory import reservations
 from inventory.demands import Demand, HoldClass, HoldExpired, Refused, Want
 
@@ -151,13 +149,6 @@ _FULFILLMENTS = rows_of(
     promised_at=DateTime(timezone=True), requested_at=DateTime(timezone=True),
 )  # fmt: skip
 
-NUMBERS = Query(
-    select(order_number.next_value()).select_from(
-        func.generate_series(1, bindparam("count", type_=Integer()))
-    ),
-    int,
-)
-
 
 def _names(rows: TableValuedAlias) -> list[str]:
     return [column.name for column in rows.c if column.name != "position"]
@@ -174,7 +165,7 @@ WRITE_FULFILLMENTS = Query(_insert(fulfillment, _FULFILLMENTS))
 
 
 async def place(
-    conn: Connection, placements: Sequence[Placement], *, number_key: bytes, now: datetime
+    conn: Connection, placements: Sequence[Placement], *, numbers: Numbers, now: datetime
 ) -> list[Order | CommerceError]:
     """Place many orders, first come, first served; per placement the order or why not.
 
@@ -188,7 +179,7 @@ async def place(
     ready = [each for each in decided if isinstance(each, _Ready)]
     refused = await _hold(conn, ready, now)
     accepted = [each for each in ready if each.placement.order_id not in refused]
-    written = await _write(conn, accepted, number_key, now)
+    written = await _write(conn, accepted, numbers, now)
     return [
         each
         if isinstance(each, CommerceError)
@@ -293,25 +284,23 @@ def _demand(ready: _Ready, now: datetime) -> Demand:
         actor=placement.actor,
         expires_at=now + PAYMENT_WINDOW if waits else None,
         promised_at=ready.promised_at,
+        new=placement.demand_id is None,
     )
 
 
 async def _write(
-    conn: Connection, accepted: Sequence[_Ready], number_key: bytes, now: datetime
+    conn: Connection, accepted: Sequence[_Ready], numbers: Numbers, now: datetime
 ) -> dict[UUID, Order]:
     if not accepted:
         return {}
-    numbers = await conn.run(NUMBERS, count=len(accepted))
-    made = [
-        _order(each, ids.order_number(number_key, number), now)
-        for each, number in zip(accepted, numbers, strict=True)
-    ]
+    drawn = await numbers.take(conn, len(accepted))
+    made = [_order(each, number, now) for each, number in zip(accepted, drawn, strict=True)]
     contacts = [each.placement.contact for each in accepted if each.placement.contact]
     await customers.add_contacts(conn, contacts)
-    await conn.run(WRITE_ORDERS, **columns_of([o.head for o in made], *_names(_HEADS)))
-    await conn.run(WRITE_LINES, **columns_of([line for o in made for line in o.lines],
+    await conn.later(WRITE_ORDERS, **columns_of([o.head for o in made], *_names(_HEADS)))
+    await conn.later(WRITE_LINES, **columns_of([line for o in made for line in o.lines],
                                              *_names(_LINES)))  # fmt: skip
-    await conn.run(
+    await conn.later(
         WRITE_FULFILLMENTS,
         **columns_of([o.fulfillments[0] for o in made], *_names(_FULFILLMENTS)),
     )

@@ -131,15 +131,29 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("fault", sa.Text(), nullable=True),
+        sa.Column("tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("again_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("(state = 'done') = (fault IS NULL)", name=op.f("delivery_fault_check")),
-        sa.CheckConstraint("state IN ('done', 'dead', 'again')", name=op.f("delivery_state_check")),
+        sa.CheckConstraint(
+            "(state = 'failed') = (again_at IS NOT NULL)", name=op.f("delivery_again_at_check")
+        ),
+        sa.CheckConstraint(
+            "state IN ('done', 'failed', 'dead')", name=op.f("delivery_state_check")
+        ),
         sa.PrimaryKeyConstraint("event_id", "actor", name=op.f("delivery_pkey")),
+    )
+    op.create_index(
+        "delivery_failed_idx",
+        "delivery",
+        ["again_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'failed'"),
     )
     op.create_index(
         "delivery_open_idx",
         "delivery",
-        ["state", "event_id", "actor"],
+        ["event_id", "actor"],
         unique=False,
         postgresql_where=sa.text("state <> 'done'"),
     )
@@ -166,6 +180,49 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
     )
     op.create_index("event_aggregate_idx", "event", ["aggregate_id", "sequence"], unique=False)
     op.create_index("event_xid_idx", "event", ["xid"], unique=False)
+    op.create_table(
+        "fulfillment",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("demand_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("promised_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("picking_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ready_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("picked_by", sa.Text(), nullable=True),
+        sa.Column("handed_over_by", sa.Text(), nullable=True),
+        sa.Column("staging_location", sa.Text(), nullable=True),
+        sa.Column("cancel_reason", sa.Text(), nullable=True),
+        sa.Column("code_tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("code_locked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("kind IN ('pickup', 'carry_out')", name=op.f("fulfillment_kind_check")),
+        sa.CheckConstraint(
+            "state IN ('requested', 'picking', 'ready', 'collected', 'expired', 'cancelled')",
+            name=op.f("fulfillment_state_check"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("fulfillment_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_index(
+        "fulfillment_expiry_idx",
+        "fulfillment",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'ready'"),
+    )
+    op.create_index(
+        "fulfillment_open_idx",
+        "fulfillment",
+        ["location_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('requested', 'picking', 'ready')"),
+    )
+    op.create_index(op.f("fulfillment_order_id_idx"), "fulfillment", ["order_id"], unique=False)
     op.create_table(
         "generation",
         sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
@@ -289,6 +346,45 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
     )
     op.create_index(
         op.f("one_time_code_recipient_idx"), "one_time_code", ["recipient"], unique=False
+    )
+    op.create_table(
+        "order_line",
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("line_number", sa.Integer(), nullable=False),
+        sa.Column("fulfillment_id", sa.Uuid(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
+        sa.Column("unit_price_minor", sa.BigInteger(), nullable=False),
+        sa.Column("discount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("tax_rate_bp", sa.Integer(), nullable=False),
+        sa.Column("tax_minor", sa.BigInteger(), nullable=False),
+        sa.Column("total_minor", sa.BigInteger(), nullable=False),
+        sa.Column("units", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("final_sale", sa.Boolean(), nullable=False),
+        sa.Column("return_window_days", sa.Integer(), nullable=False),
+        sa.Column("cancelled_quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("fulfilled_quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("returned_quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint(
+            "cancelled_quantity + fulfilled_quantity <= quantity",
+            name=op.f("order_line_ordered_check"),
+        ),
+        sa.CheckConstraint(
+            "cancelled_quantity >= 0 AND fulfilled_quantity >= 0",
+            name=op.f("order_line_counts_check"),
+        ),
+        sa.CheckConstraint(
+            "discount_minor BETWEEN 0 AND unit_price_minor * quantity AND tax_minor >= 0",
+            name=op.f("order_line_amounts_check"),
+        ),
+        sa.CheckConstraint("quantity > 0", name=op.f("order_line_quantity_check")),
+        sa.CheckConstraint(
+            "returned_quantity BETWEEN 0 AND fulfilled_quantity",
+            name=op.f("order_line_returned_check"),
+        ),
+        sa.PrimaryKeyConstraint("order_id", "line_number", name=op.f("order_line_pkey")),
+        postgresql_with={"fillfactor": "80"},
     )
     op.create_table(
         "orders",
@@ -513,92 +609,6 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("quantity", sa.Integer(), nullable=False),
         sa.CheckConstraint("quantity >= 0", name=op.f("unsellable_stock_quantity_check")),
         sa.PrimaryKeyConstraint("location_id", "sku", "reason", name=op.f("unsellable_stock_pkey")),
-    )
-    op.create_table(
-        "fulfillment",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("order_id", sa.Uuid(), nullable=False),
-        sa.Column("location_id", sa.Uuid(), nullable=False),
-        sa.Column("demand_id", sa.Uuid(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("promised_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("picking_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("ready_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("picked_by", sa.Text(), nullable=True),
-        sa.Column("handed_over_by", sa.Text(), nullable=True),
-        sa.Column("staging_location", sa.Text(), nullable=True),
-        sa.Column("cancel_reason", sa.Text(), nullable=True),
-        sa.Column("code_tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("code_locked_until", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("kind IN ('pickup', 'carry_out')", name=op.f("fulfillment_kind_check")),
-        sa.CheckConstraint(
-            "state IN ('requested', 'picking', 'ready', 'collected', 'expired', 'cancelled')",
-            name=op.f("fulfillment_state_check"),
-        ),
-        sa.ForeignKeyConstraint(
-            ["order_id"], ["orders.id"], name=op.f("fulfillment_order_id_fkey")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("fulfillment_pkey")),
-        postgresql_with={"fillfactor": "80"},
-    )
-    op.create_index(
-        "fulfillment_expiry_idx",
-        "fulfillment",
-        ["expires_at"],
-        unique=False,
-        postgresql_where=sa.text("state = 'ready'"),
-    )
-    op.create_index(
-        "fulfillment_open_idx",
-        "fulfillment",
-        ["location_id", "id"],
-        unique=False,
-        postgresql_where=sa.text("state IN ('requested', 'picking', 'ready')"),
-    )
-    op.create_index(op.f("fulfillment_order_id_idx"), "fulfillment", ["order_id"], unique=False)
-    op.create_table(
-        "order_line",
-        sa.Column("order_id", sa.Uuid(), nullable=False),
-        sa.Column("line_number", sa.Integer(), nullable=False),
-        sa.Column("fulfillment_id", sa.Uuid(), nullable=False),
-        sa.Column("sku", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("quantity", sa.Integer(), nullable=False),
-        sa.Column("unit_price_minor", sa.BigInteger(), nullable=False),
-        sa.Column("discount_minor", sa.BigInteger(), nullable=False),
-        sa.Column("tax_rate_bp", sa.Integer(), nullable=False),
-        sa.Column("tax_minor", sa.BigInteger(), nullable=False),
-        sa.Column("total_minor", sa.BigInteger(), nullable=False),
-        sa.Column("units", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("final_sale", sa.Boolean(), nullable=False),
-        sa.Column("return_window_days", sa.Integer(), nullable=False),
-        sa.Column("cancelled_quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("fulfilled_quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("returned_quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.CheckConstraint(
-            "cancelled_quantity + fulfilled_quantity <= quantity",
-            name=op.f("order_line_ordered_check"),
-        ),
-        sa.CheckConstraint(
-            "cancelled_quantity >= 0 AND fulfilled_quantity >= 0",
-            name=op.f("order_line_counts_check"),
-        ),
-        sa.CheckConstraint(
-            "discount_minor BETWEEN 0 AND unit_price_minor * quantity AND tax_minor >= 0",
-            name=op.f("order_line_amounts_check"),
-        ),
-        sa.CheckConstraint("quantity > 0", name=op.f("order_line_quantity_check")),
-        sa.CheckConstraint(
-            "returned_quantity BETWEEN 0 AND fulfilled_quantity",
-            name=op.f("order_line_returned_check"),
-        ),
-        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("order_line_order_id_fkey")),
-        sa.PrimaryKeyConstraint("order_id", "line_number", name=op.f("order_line_pkey")),
-        postgresql_with={"fillfactor": "80"},
     )
     op.create_table(
         "payment",

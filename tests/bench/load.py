@@ -11,10 +11,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import cast
 
 import msgspec
 import uvloop
 
+GIVE_UP_SECONDS = 120
 _HEADER_END = b"\r\n\r\n"
 
 
@@ -63,8 +65,7 @@ class _Client(asyncio.Protocol):
         self._started = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -126,7 +127,7 @@ async def _send_all(plan: Plan, requests: list[bytes]) -> tuple[_Run, float]:
     started = time.perf_counter()
     for _ in range(plan.clients):
         await loop.create_connection(lambda: _Client(run), plan.host, plan.port)
-    await run.done.wait()
+    await asyncio.wait_for(run.done.wait(), timeout=GIVE_UP_SECONDS)
     return run, time.perf_counter() - started
 
 

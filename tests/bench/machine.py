@@ -1,6 +1,7 @@
 """What the machine did meanwhile: processor time and memory of the processes measured."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -19,10 +20,9 @@ def tree(pid: int) -> list[int]:
     """A process and its living descendants."""
     found = [pid]
     for parent in found:
-        tasks = Path(f"/proc/{parent}/task")
-        for task in tasks.iterdir() if tasks.exists() else ():
-            children = task / "children"
-            found += [int(child) for child in children.read_text().split()]
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_text().split()]
     return found
 
 
@@ -30,11 +30,11 @@ def usage(pid: int) -> Usage:
     """Of the tree below `pid`; children that have ended are counted by their parents."""
     ticks, resident = 0, 0
     for member in tree(pid):
-        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        ticks += sum(int(field) for field in fields[11:15])
-        for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                resident += int(line.split()[1])
+        with suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile: its parent counts
+            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+            shares = Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()
+            ticks += sum(int(field) for field in fields[11:15])
+            resident += sum(int(line.split()[1]) for line in shares if line.startswith("Pss:"))
     return Usage(ticks / _TICKS, resident / 1024)
 
 

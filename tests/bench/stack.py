@@ -56,7 +56,7 @@ def free_port() -> int:
 @asynccontextmanager
 async def running(home: Path) -> AsyncGenerator[Running]:
     """Everything up and stocked; stopped again at the end, whatever happens."""
-    server = Server(home / "postgres")
+    server = Server(home)
     server.start()
     children: list[subprocess.Popen[bytes]] = []
     try:

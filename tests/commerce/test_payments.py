@@ -13,7 +13,7 @@ from commerce.kernel import ids
 from commerce.kernel.errors import InvalidField, NotFound
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Database
-from commerce.orders import Order, Placement
+from commerce.orders import Numbers, Order, Placement
 from commerce.payments import NewPayment, RefundExceedsCapture
 from commerce.pricing import Basket, Line
 from tests.shop import OPENED_AT, Shop, make_shop
@@ -49,7 +49,9 @@ async def reserved(db: Database, shop: Shop) -> Order:
         contact=Contact(id=ids.uuid7(), name="Ana", email="ana@example.com", locale="es"),
     )
     async with db.transaction() as conn:
-        (placed,) = await orders.place(conn, [placement], number_key=story.NUMBER_KEY, now=NOW)
+        (placed,) = await orders.place(
+            conn, [placement], numbers=Numbers(story.NUMBER_KEY), now=NOW
+        )
     assert isinstance(placed, Order), placed
     return placed
 

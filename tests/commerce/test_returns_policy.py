@@ -198,21 +198,20 @@ def test_the_window_closes_with_the_last_day_where_the_store_is(
     days: int, last_moment: datetime
 ) -> None:
     sold = order(three_units(), return_window_days=days)
-    policy.check(sold, {1: 1}, {}, PLACES, now=last_moment)
+    assert policy.closed_window(sold, {1: 1}, PLACES, now=last_moment) is None
     late = last_moment + timedelta(seconds=1)
-    with pytest.raises(ReturnWindowClosed) as refused:
-        policy.check(sold, {1: 1}, {}, PLACES, now=late)
+    refused = policy.closed_window(sold, {1: 1}, PLACES, now=late)
+    assert isinstance(refused, ReturnWindowClosed)
     closed_on = date(2026, 11, 20) + timedelta(days=days)
-    assert (refused.value.line_number, refused.value.closed_on) == (1, closed_on)
+    assert (refused.line_number, refused.closed_on) == (1, closed_on)
     (line,) = policy.decide(sold, {}, PLACES, now=late)
     assert (line.reason, line.returnable, line.closes_on) == ("window_closed", 0, closed_on)
-    policy.check(sold, {1: 1}, {}, PLACES, now=late, window=False)
 
 
-def test_final_sale_is_named_and_no_exception_lifts_it() -> None:
+def test_final_sale_is_named() -> None:
     sold = order(three_units(), final_sale=True)
     with pytest.raises(FinalSale):
-        policy.check(sold, {1: 1}, {}, PLACES, now=SOLD_AT, window=False)
+        policy.check(sold, {1: 1}, {})
     (line,) = policy.decide(sold, {}, PLACES, now=SOLD_AT)
     assert (line.reason, line.closes_on) == ("final_sale", None)
 
@@ -220,7 +219,7 @@ def test_final_sale_is_named_and_no_exception_lifts_it() -> None:
 def test_an_order_that_is_not_completed_is_cancelled_instead() -> None:
     sold = order(three_units(), state="placed")
     with pytest.raises(OrderNotCompleted) as refused:
-        policy.check(sold, {1: 1}, {}, PLACES, now=SOLD_AT)
+        policy.check(sold, {1: 1}, {})
     assert refused.value.state == "placed"
     (line,) = policy.decide(sold, {}, PLACES, now=SOLD_AT)
     assert (line.reason, line.returnable) == ("order_not_completed", 0)
@@ -231,7 +230,7 @@ def test_more_than_was_bought_is_refused_with_what_is_left(
     line_number: int, quantity: int, left: int
 ) -> None:
     with pytest.raises(ReturnExceedsBought) as refused:
-        policy.check(order(three_units()), {line_number: quantity}, {1: 1}, PLACES, now=SOLD_AT)
+        policy.check(order(three_units()), {line_number: quantity}, {1: 1})
     assert (refused.value.requested, refused.value.returnable) == (quantity, left)
 
 

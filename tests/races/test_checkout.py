@@ -14,7 +14,7 @@ from commerce.kernel.coalesce import Coalescer
 from commerce.kernel.errors import CommerceError, WrongState
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Connection, Database
-from commerce.orders import Order, Placement, StockShort
+from commerce.orders import Numbers, Order, Placement, StockShort
 from commerce.pricing import Basket, CouponRefused, Line
 from inventory import reservations
 from inventory.demands import Demand, Held, Refused, Want
@@ -49,7 +49,7 @@ def desk(db: Database) -> "Coalescer[Completion, Order]":
     """Where a process completes carts."""
 
     async def work(conn: Connection, items: Any) -> list[Order | CommerceError]:
-        return await carts.complete(conn, items, number_key=KEY, now=NOW)
+        return await carts.complete(conn, items, numbers=Numbers(KEY), now=NOW)
 
     return Coalescer(db, work, weigh=lambda _: 2)
 
@@ -109,7 +109,7 @@ async def test_web_app_and_till_after_the_last_units_sell_exactly_those(
             actor="test",
         )  # fmt: skip
         async with of.transaction() as conn:
-            (outcome,) = await orders.place(conn, [wanted], number_key=KEY, now=NOW)
+            (outcome,) = await orders.place(conn, [wanted], numbers=Numbers(KEY), now=NOW)
         assert isinstance(outcome, Order | StockShort)
         return isinstance(outcome, Order)
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -43,7 +44,7 @@ async def test_a_late_commit_is_not_lost_though_a_higher_number_was_read_before(
     async with log.pool.acquire() as late:
         transaction = late.transaction()
         await transaction.start()
-        (slow,) = await events.record(Connection(late), [_fact(uuid4(), 0)], now=NOW)
+        (slow,) = await _record(late, [_fact(uuid4(), 0)])
         async with log.transaction() as conn:
             (fast,) = await events.record(conn, [_fact(uuid4(), 0)], now=NOW)
         async with log.reading() as conn:
@@ -65,7 +66,7 @@ async def test_an_open_writer_holds_nobody_up(log: Database) -> None:
     async with log.pool.acquire() as late:
         transaction = late.transaction()
         await transaction.start()
-        (slow,) = await events.record(Connection(late), [_fact(uuid4(), 0)], now=NOW)
+        (slow,) = await _record(late, [_fact(uuid4(), 0)])
         seen = []
         for _ in range(5):
             async with log.transaction() as conn:
@@ -94,10 +95,10 @@ async def test_an_aggregate_that_waited_for_its_lock_is_read_in_commit_order(
         await holding.start()
         await second.execute(LOCK_AGGREGATE, str(aggregate))
         blocked = asyncio.create_task(first.execute(LOCK_AGGREGATE, str(aggregate)))
-        made = await events.record(Connection(second), [_fact(aggregate, 1)], now=NOW)
+        made = await _record(second, [_fact(aggregate, 1)])
         await holding.commit()
         await blocked
-        made += await events.record(Connection(first), [_fact(aggregate, 2)], now=NOW)
+        made += await _record(first, [_fact(aggregate, 2)])
         await waiting.commit()
     async with log.reading() as conn:
         got, _ = await readers.read(conn, position)
@@ -145,7 +146,7 @@ async def _write(log: Database, committed: dict[UUID, list[UUID]], chance: rando
             await asyncio.sleep(chance.random() * 0.01)
             await driver.execute(LOCK_AGGREGATE, str(aggregate))
             new = [_fact(aggregate, number) for number in range(chance.randint(1, 3))]
-            made = await events.record(Connection(driver), new, now=NOW)
+            made = await _record(driver, new)
             await asyncio.sleep(chance.random() * 0.01)
             if chance.random() < 0.1:
                 await transaction.rollback()
@@ -170,6 +171,13 @@ async def _follow(
             return found + rest
         if len(got) < page:
             await asyncio.sleep(0.001)
+
+
+async def _record(driver: Any, new: list[Event]) -> list[UUID]:
+    conn = Connection(driver)
+    made = await events.record(conn, new, now=NOW)
+    await conn.flush()
+    return made
 
 
 def _fact(aggregate: UUID, number: int) -> Event:

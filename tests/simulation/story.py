@@ -13,7 +13,7 @@ from commerce.customers import Contact
 from commerce.kernel import events, ids
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Database
-from commerce.orders import CardPayment, Order, Placement
+from commerce.orders import CardPayment, Numbers, Order, Placement
 from commerce.payments import Operation, Payment
 from commerce.pricing import Basket, Line
 from commerce.provider import Gateway
@@ -60,10 +60,16 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 async def place(
-    db: Database, shop: Shop, *, now: datetime, card: str = "pm_card_visa", units: int = 1
+    db: Database,
+    shop: Shop,
+    *,
+    now: datetime,
+    card: str = "pm_card_visa",
+    units: int = 1,
+    order_id: UUID | None = None,
 ) -> UUID:
     """Place an order of units of the shop's first SKU, by card; nobody has asked the card yet."""
-    order_id = ids.uuid7()
+    order_id = order_id or ids.uuid7()
     placement = Placement(
         order_id=order_id,
         fulfillment_id=ids.uuid7(),
@@ -77,7 +83,7 @@ async def place(
         card=CardPayment(ids.uuid7(), ids.uuid7(), card, RETURN_URL),
     )
     async with db.transaction() as conn:
-        (placed,) = await orders.place(conn, [placement], number_key=NUMBER_KEY, now=now)
+        (placed,) = await orders.place(conn, [placement], numbers=Numbers(NUMBER_KEY), now=now)
     assert isinstance(placed, Order), placed
     return order_id
 
@@ -152,6 +158,23 @@ def answer_the_bank(redirect_url: str, outcome: str) -> None:
     """The shopper says yes ("approve") or no ("fail") on the bank's page."""
     answer = httpx.post(redirect_url, data={"outcome": outcome}, trust_env=False)
     assert answer.is_redirect, answer.text
+
+
+def lapse(stripe_url: str, provider_id: str) -> None:
+    """The hold of a payment grows too old."""
+    path = f"{stripe_url}/_control/payment_intents/{provider_id}/lapse"
+    httpx.post(path, trust_env=False)
+
+
+def books_of(stripe_url: str, order_id: UUID) -> dict[str, int]:
+    """What happened to the money of an order, over all payments that the provider made for it."""
+    sums: dict[str, int] = {}
+    answer = httpx.get(f"{stripe_url}/_control/books", trust_env=False)
+    for entry in answer.json()["payment_intents"]:
+        if entry["order_id"] == str(order_id):
+            for name, amount in money(entry).items():
+                sums[name] = sums.get(name, 0) + amount
+    return sums
 
 
 def money(books: dict[str, Any]) -> dict[str, int]:
