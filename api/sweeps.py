@@ -1,0 +1,117 @@
+"""Work that nobody asks for: what has run out, what was left lying, what may be forgotten.
+
+The process that leads runs them, each in a loop of its own, so a slow or failing one holds up no
+other. Each is safe to repeat and to run twice at once, and notes its last success as a heartbeat.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from api.relay import Tell
+from api.work import Work
+from commerce import fulfillment, notifications, settlement
+from commerce.kernel import deliveries, heartbeats, idempotency, partitions
+from commerce.payments import PaymentRunning
+from inventory import reservations
+
+PAGE = 1_000
+OFTEN_SECONDS = 5.0
+HOUR_SECONDS = 3_600.0
+DAY_SECONDS = 86_400.0
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    """One of them: its heartbeat's name, how often, and what it does."""
+
+    name: str
+    seconds: float
+    run: Callable[[Work], Awaitable[None]]
+
+
+async def _expire_holds(work: Work) -> None:
+    """Holds that have run out: they count as free already, now their rows say so."""
+    while True:
+        async with work.database.transaction() as conn:
+            if not await reservations.sweep(conn, now=work.now()):
+                return
+
+
+async def _settle_payments(work: Work) -> None:
+    await settlement.resume(work.database, work.gateway, now=work.now)
+
+
+async def _expire_pickups(work: Work) -> None:
+    for order_id in await fulfillment.expire(work.database, now=work.now()):
+        try:
+            await settlement.settle_order(work.database, work.gateway, order_id, now=work.now)
+        except PaymentRunning:
+            continue  # the sweep of payments goes on with it
+
+
+async def _send_messages(work: Work) -> None:
+    await notifications.send(work.database, work.post, now=work.now)
+
+
+async def _make_partitions(work: Work) -> None:
+    async with work.database.transaction() as conn:
+        await partitions.ensure(conn, now=work.now())
+
+
+async def _forget_keys(work: Work) -> None:
+    async with work.database.transaction() as conn:
+        await idempotency.forget(conn, now=work.now())
+
+
+async def _forget_deliveries(work: Work) -> None:
+    while True:
+        async with work.database.transaction() as conn:
+            if await deliveries.forget(conn, now=work.now(), page=PAGE) < PAGE:
+                return
+
+
+SWEEPS = (
+    Sweep("holds", OFTEN_SECONDS, _expire_holds),
+    Sweep("payments", OFTEN_SECONDS, _settle_payments),
+    Sweep("pickups", OFTEN_SECONDS, _expire_pickups),
+    Sweep("messages", OFTEN_SECONDS, _send_messages),
+    Sweep("idempotency_keys", HOUR_SECONDS, _forget_keys),
+    Sweep("deliveries", HOUR_SECONDS, _forget_deliveries),
+    Sweep("partitions", DAY_SECONDS, _make_partitions),
+)
+
+
+def failed_deliveries(tell: Tell) -> Sweep:
+    """Tell actors again what they failed on and what is due. A message may be one too many."""
+
+    async def tell_again(work: Work) -> None:
+        async with work.database.transaction() as conn:
+            due = await deliveries.take_due(conn, now=work.now(), page=PAGE)
+        for actor, event_ids in due.items():
+            await tell(actor, event_ids)
+
+    return Sweep("failed_deliveries", OFTEN_SECONDS, tell_again)
+
+
+async def run_all(work: Work, sweeps: tuple[Sweep, ...] = SWEEPS) -> None:
+    """All of them, for ever."""
+    async with asyncio.TaskGroup() as group:
+        for sweep in sweeps:
+            group.create_task(_repeat(work, sweep))
+
+
+async def run_once(work: Work, sweep: Sweep) -> None:
+    """One of them, once; its heartbeat tells that it succeeded."""
+    await sweep.run(work)
+    async with work.database.transaction() as conn:
+        await heartbeats.beat(conn, sweep.name, now=work.now())
+
+
+async def _repeat(work: Work, sweep: Sweep) -> None:
+    while True:
+        try:
+            await run_once(work, sweep)
+        except Exception as error:  # noqa: BLE001  the heartbeat stops, and /health tells
+            work.log.fault("sweep failed", error, sweep=sweep.name)
+        await asyncio.sleep(sweep.seconds)

@@ -1,0 +1,91 @@
+"""Background work in tests: its means in this process, and `python -m api.worker` as processes."""
+
+import asyncio
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Self
+
+from api.log import Log
+from api.work import Work
+from commerce.kernel import clock, settings
+from commerce.kernel.clock import Clock
+from commerce.kernel.settings import Settings
+from commerce.kernel.sql import Database
+from commerce.notifications import Post
+
+SECRET = b"s" * 32
+PROJECT = Path(__file__).parent.parent
+
+
+class NoGateway:
+    """Nobody asks the provider in these tests; whoever does has found a fault."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the provider was asked: {name}")
+
+
+def work_of(db: Database, *, post: Post | None = None, now: Clock = clock.now) -> Work:
+    """The means of actors and sweeps over a test's database."""
+    gateway: Any = NoGateway()
+    log = Log("error", clock.now, io.BytesIO())
+    return Work(Settings(database_url=db.dsn), db, SECRET, gateway, post, log, now)
+
+
+class WorkerProcess:
+    """`python -m api.worker`. Its log is in `lines` when it has ended."""
+
+    def __init__(self, dsn: str, **configured: Any) -> None:
+        self._settings = Settings(database_url=dsn, **configured)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.lines = b""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start it; it takes a moment until it works."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "api.worker"],
+            cwd=PROJECT,
+            env=settings.inherited(os.environ) | self._settings.environ(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def stop(self) -> tuple[int, float]:
+        """SIGTERM: the exit status, and how long it took."""
+        assert self._process is not None
+        began = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        self.lines += self._process.communicate(timeout=30)[0]
+        status = self._process.returncode
+        self._process = None
+        return status, time.monotonic() - began
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash."""
+        if self._process is not None:
+            self._process.kill()
+            self.lines += self._process.communicate()[0]
+            self._process = None
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool]], *, seconds: float = 20, what: str = "it"
+) -> float:
+    """Wait until it is so; how long that took. Fails when it takes too long."""
+    began = time.monotonic()
+    while not await condition():
+        assert time.monotonic() - began < seconds, f"{what} did not happen within {seconds:g} s"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
