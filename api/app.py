@@ -32,6 +32,7 @@ ROUTES: tuple[str, ...] = (
     "api.storefront.catalog",
     "api.storefront.stores",
     "api.storefront.availability",
+    "api.storefront.carts",
     "api.storefront.orders",
     "api.storefront.payments",
     "api.storefront.returns",

@@ -29,8 +29,8 @@ UNMATCHED = "unmatched"
 _NOBODY = UUID(int=0)
 _CORS_METHODS = b"GET, POST, PUT, PATCH, DELETE"
 _CORS_HEADERS = (
-    b"Accept-Language, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Order-Token,"
-    b" X-API-Key, X-Request-Id"
+    b"Accept-Language, Authorization, Cart-Token, Content-Type, Idempotency-Key, Last-Event-ID,"
+    b" Order-Token, X-API-Key, X-Request-Id"
 )
 _CORS_EXPOSED = (
     b"Idempotent-Replayed, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After,"

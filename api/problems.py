@@ -7,7 +7,17 @@ never translated. `api/problem_json.py` makes the documents (RFC 9457) from thes
 from typing import NamedTuple
 
 from api import refusals
-from commerce import access, availability, customers, orders, payments, pricing, provider, returns
+from commerce import (
+    access,
+    availability,
+    carts,
+    customers,
+    orders,
+    payments,
+    pricing,
+    provider,
+    returns,
+)
 from commerce.kernel import errors, idempotency, readers, sql
 from inventory import demands, stock
 
@@ -160,6 +170,27 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         409,
         ("Stock gone", "The payment came too late; the goods are promised to others."),
         ("Sin existencias", "El pago llegó tarde; la mercancía ya está prometida a otros."),
+    ),
+    # Carts
+    carts.CartOrdered: Row(
+        409,
+        ("Cart ordered", "This cart has become the order {order_id}. Start a new one."),
+        ("Carrito pedido", "Este carrito ya es el pedido {order_id}. Empieza otro."),
+    ),
+    carts.CartEmpty: Row(
+        422,
+        ("Cart empty", "Put something into the cart first."),
+        ("Carrito vacío", "Primero pon algo en el carrito."),
+    ),
+    carts.StoreNotChosen: Row(
+        422,
+        ("No store chosen", "Choose the pickup store first."),
+        ("Sin tienda", "Primero elige la tienda de recogida."),
+    ),
+    carts.CheckoutExpired: Row(
+        409,
+        ("Checkout expired", "The goods are held no more. Begin the checkout again."),
+        ("Compra vencida", "La mercancía ya no está apartada. Empieza de nuevo la compra."),
     ),
     # Keys, sessions, permissions
     refusals.KeyMissing: Row(

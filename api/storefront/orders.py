@@ -48,6 +48,10 @@ PAGE = 50
 Sku = Annotated[str, msgspec.Meta(min_length=1, max_length=64, examples=["APP-01-01"])]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["Ana Torres"])]
 Text200 = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+PaymentMethod = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=255, examples=["pm_card_visa"])
+]
+ReturnUrl = Annotated[str, msgspec.Meta(max_length=2000, pattern="^https?://")]
 OrderToken = Annotated[str | None, HeaderParameter(name="Order-Token")]
 
 
@@ -76,8 +80,8 @@ class NewOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tender: Literal["card", "pay_at_pickup"]
     total: Money
     coupon_code: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
-    payment_method: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
-    return_url: Annotated[str, msgspec.Meta(max_length=2000, pattern="^https?://")] | None = None
+    payment_method: PaymentMethod | None = None
+    return_url: ReturnUrl | None = None
 
 
 class PlacedOrder(msgspec.Struct, frozen=True):
@@ -147,7 +151,7 @@ async def read_order(
 ) -> PlacedOrder:
     """An order: its shopper's own, a guest's by its token, any with `order.read`."""
     order = await own_order(reading, order_id, who, order_token, services.secret)
-    return _with_secrets(await order_view(reading, order), services.secret)
+    return with_secrets(await order_view(reading, order), services.secret)
 
 
 @get("/v1/orders", guards=[may("order.read_own")])
@@ -186,11 +190,6 @@ async def cancel_order(
 
 def _placement(data: NewOrder, who: Principal) -> Placement:
     order_id, fulfillment_id = ids.uuid7(), ids.uuid7()
-    card = None
-    if data.tender == "card":
-        if data.payment_method is None:
-            raise InvalidRequest(path="/payment_method", reason="a card needs its payment method")
-        card = CardPayment(ids.uuid7(), ids.uuid7(), data.payment_method, data.return_url)
     return Placement(
         order_id=order_id,
         fulfillment_id=fulfillment_id,
@@ -206,8 +205,17 @@ def _placement(data: NewOrder, who: Principal) -> Placement:
         actor=who.actor,
         shopper_id=who.shopper_id,
         contact=contact_of(data.contact, who.shopper_id),
-        card=card,
+        card=card_of(data.tender, data.payment_method, data.return_url),
     )
+
+
+def card_of(tender: str, payment_method: str | None, return_url: str | None) -> CardPayment | None:
+    """The first attempt to pay by card, where the tender is one. Raises InvalidRequest."""
+    if tender != "card":
+        return None
+    if payment_method is None:
+        raise InvalidRequest(path="/payment_method", reason="a card needs its payment method")
+    return CardPayment(ids.uuid7(), ids.uuid7(), payment_method, return_url)
 
 
 def contact_of(given: NewContact, shopper_id: UUID | None) -> Contact:
@@ -256,7 +264,8 @@ def _pickup_code(order: "_Ids | OrderView", secret: bytes) -> str | None:
     return None
 
 
-def _with_secrets(order: OrderView, secret: bytes) -> PlacedOrder:
+def with_secrets(order: OrderView, secret: bytes) -> PlacedOrder:
+    """An order for its owner."""
     return PlacedOrder(
         order,
         ids.derived(secret, "order", order.id, ORDER_TOKEN_LENGTH),

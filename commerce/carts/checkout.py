@@ -126,7 +126,7 @@ async def reopen(conn: Connection, locked: Cart, *, actor: str, now: datetime) -
     """Take a locked cart out of checkout; stock that it held is free again."""
     assert locked.demand_id is not None
     await reservations.release(conn, locked.demand_id, actor=actor, now=now, reason="checkout_left")
-    await conn.run(REOPEN, cart_ids=[locked.id], now=now)
+    await conn.later(REOPEN, cart_ids=[locked.id], now=now)
     return msgspec.structs.replace(
         locked,
         state="open",
@@ -204,7 +204,7 @@ async def _hold(
     written = [each for each in entered.values() if each.id not in refused]
     names = ("id", "demand_id", "held_since", "hold_expires_at")
     if written:
-        await conn.run(ENTER, now=now, **columns_of(written, *names))
+        await conn.later(ENTER, now=now, **columns_of(written, *names))
     return entered | refused
 
 
@@ -251,6 +251,7 @@ def _demand(wish: Checkout, of: Cart, now: datetime) -> Demand:
         hold_class="guest" if wish.owner.shopper_id is None else "signed_in",
         actor=wish.actor,
         expires_at=wish.until(now, now),
+        new=True,
     )
 
 
