@@ -12,6 +12,7 @@ from commerce import (
     availability,
     carts,
     customers,
+    fulfillment,
     orders,
     payments,
     pricing,
@@ -20,6 +21,7 @@ from commerce import (
 )
 from commerce.kernel import errors, idempotency, readers, sql
 from inventory import demands, stock
+from pos_sync import baskets
 
 
 class Row(NamedTuple):
@@ -275,6 +277,42 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         400,
         ("Webhook refused", "The webhook was not accepted: {reason}."),
         ("Webhook rechazado", "No se aceptó el webhook: {reason}."),
+    ),
+    # The counter
+    fulfillment.AlreadyCollected: Row(
+        409,
+        ("Already collected", "It was handed over at {collected_at} by {handed_over_by}."),
+        ("Ya entregado", "Lo entregó {handed_over_by} el {collected_at}."),
+    ),
+    fulfillment.PickupCodeWrong: Row(
+        422,
+        ("Wrong pickup code", "This is not the code of this pickup. {tries_left} tries are left."),
+        ("Código incorrecto", "No es el código de esta recogida. Quedan {tries_left} intentos."),
+    ),
+    fulfillment.PickupCodeLocked: Row(
+        409,
+        ("Pickup locked", "Too many wrong codes; wait until {until}, or ask a manager."),
+        ("Recogida bloqueada", "Demasiados intentos; espera hasta {until} o pide a un gerente."),
+    ),
+    fulfillment.TenderRequired: Row(
+        409,
+        ("Tender required", "Something is still due. Take cash or a card before the goods go."),
+        ("Falta el pago", "Queda algo por cobrar. Cobra antes de entregar la mercancía."),
+    ),
+    fulfillment.TenderedTooLittle: Row(
+        422,
+        ("Not enough cash", "Less was tendered than is due."),
+        ("Efectivo insuficiente", "Se entregó menos de lo que se debe."),
+    ),
+    baskets.HoldsLost: Row(
+        409,
+        ("Holds have run out", "Lines {line_numbers} are not held any more. Hold them again."),
+        ("Apartados vencidos", "Las líneas {line_numbers} ya no están apartadas. Apártalas."),
+    ),
+    baskets.BasketFull: Row(
+        422,
+        ("Basket full", "A basket has at most {maximum} lines. Sell it and begin another."),
+        ("Cesta llena", "Una cesta tiene como máximo {maximum} líneas. Véndela y abre otra."),
     ),
     # Returns
     returns.OrderNotCompleted: Row(

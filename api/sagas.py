@@ -15,11 +15,11 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response
 
-from api.once import claim_of, kept, response
+from api.once import claim_of, kept, rendered, response
 from api.services import services_of
 from commerce.kernel import idempotency
 from commerce.kernel.errors import CommerceError
-from commerce.kernel.idempotency import Answer, Stored
+from commerce.kernel.idempotency import Answer, Claim, Stored
 from commerce.kernel.sql import Connection
 
 _encode = msgspec.json.Encoder().encode
@@ -33,9 +33,12 @@ class Begun(NamedTuple):
 
 
 class Saga(NamedTuple):
-    """The steps of a command. `begin` may run again when it lost a race; `carry_on` at any time."""
+    """The steps of a command. `begin` may run again when it lost a race; `carry_on` at any time.
 
-    begin: Callable[[Connection], Awaitable[Begun]]
+    A refusal that `begin` raises undoes what it did; one that it returns leaves it as it is.
+    """
+
+    begin: Callable[[Connection], Awaitable[Begun | CommerceError]]
     carry_on: Callable[[UUID], Awaitable[None]]
     view: Callable[[Connection, UUID], Awaitable[msgspec.Struct]]
 
@@ -54,9 +57,7 @@ async def answer_saga(request: Request[Any, Any, Any], saga: Saga) -> Response[b
             return found
         try:
             async with conn.savepoint():
-                begun = await saga.begin(conn)
-                body = None if begun.waits else _encode(await saga.view(conn, begun.resource_id))
-            answer = Answer(claim, None if begun.waits else status, body, begun.resource_id)
+                answer = await _begin(request, saga, claim, conn)
         except CommerceError as refused:
             problem = kept(refused, request.scope)
             if problem is None:
@@ -81,3 +82,16 @@ async def answer_saga(request: Request[Any, Any, Any], saga: Saga) -> Response[b
 
     await saga.carry_on(resource_id)
     return response(status, await services.commit(finish))
+
+
+async def _begin(
+    request: Request[Any, Any, Any], saga: Saga, claim: Claim, conn: Connection
+) -> Answer:
+    begun = await saga.begin(conn)
+    if isinstance(begun, CommerceError):
+        return Answer(claim, *rendered(begun, request.scope))
+    if begun.waits:
+        return Answer(claim, None, None, begun.resource_id)
+    view = await saga.view(conn, begun.resource_id)
+    status = request.route_handler.status_code
+    return Answer(claim, status, _encode(view), begun.resource_id)

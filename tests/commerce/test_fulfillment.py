@@ -476,7 +476,7 @@ async def test_each_step_costs_a_bounded_number_of_statements(db: Database, shop
                 now=NOW,
             )
             counts.append((picking, ready, conn.statements))
-    assert counts == [(9, 9, 24)] * 2
+    assert counts == [(9, 9, 23)] * 2
 
 
 async def _open(
