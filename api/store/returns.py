@@ -27,6 +27,7 @@ from api.return_views import (
 )
 from api.sagas import Begun, Saga, answer_saga
 from api.services import Services
+from api.store.places import store_of
 from commerce import orders, returns, settlement
 from commerce.access import PermissionDenied, Principal, StoreNotAllowed
 from commerce.kernel.errors import InvalidField, NotFound, WrongState
@@ -120,12 +121,12 @@ CHANGING = (NotFound, WrongState, StoreNotAllowed)
 
 
 @get(
-    "/v1/store/orders/returnable",
+    "/v1/store/orders/{order_number:str}/returnable",
     guards=[may("return.request", "return.receive")],
     opt=raises(NotFound),
 )
 async def read_returnable_store(
-    order_number: Annotated[str, QueryParameter(min_length=1, max_length=20)],
+    order_number: str,
     reading: Connection,
     now: datetime,
 ) -> ReturnableOrder:
@@ -154,7 +155,7 @@ async def request_return_at_store(
         wanted_units(data.lines),
         reason=data.reason,
         now=now,
-        location_id=_store_of(who, data.location_id),
+        location_id=store_of(who, data.location_id),
         exception=data.exception,
     )
     return ReturnView.of(made)
@@ -178,7 +179,7 @@ async def take_back(
 
     The answer waits for the card. `refund_pending` means that its provider has not answered yet.
     """
-    location_id = _store_of(who, data.location_id)
+    location_id = store_of(who, data.location_id)
 
     async def begin(conn: Connection) -> Begun:
         order = await orders.by_number(conn, data.order_number)
@@ -216,7 +217,7 @@ async def receive_return(
 
     The answer waits for the card. `refund_pending` means that its provider has not answered yet.
     """
-    location_id = _store_of(who, data.location_id)
+    location_id = store_of(who, data.location_id)
 
     async def begin(conn: Connection) -> Begun:
         taken = await returns.receive(
@@ -338,15 +339,6 @@ def _refunding(services: Services, begin: Any) -> Saga:
 
 def _arrivals(units: tuple[ArrivedUnits, ...]) -> list[Arrival]:
     return [Arrival(each.line_number, each.disposition, each.quantity) for each in units]
-
-
-def _store_of(who: Principal, given: UUID | None) -> UUID:
-    """The store that somebody works at; a key of no store must name one."""
-    own = who.location_ids[0] if who.location_ids else None
-    location_id = given or own
-    if location_id is None:
-        raise InvalidField(path="/location_id", reason="name the store that takes the goods")
-    return location_id
 
 
 ROUTES = [

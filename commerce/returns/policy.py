@@ -85,31 +85,34 @@ def decide(
     return [_of_line(order, line, claimed, places, now) for line in order.lines]
 
 
-def check(
-    order: Order,
-    wanted: Mapping[int, int],
-    claimed: Mapping[int, int],
-    places: Mapping[UUID, Store],
-    *,
-    now: datetime,
-    window: bool = True,
-) -> None:
-    """Raise why these units (by line number) may not come back; without `window`, whenever."""
+def check(order: Order, wanted: Mapping[int, int], claimed: Mapping[int, int]) -> None:
+    """Raise why these units (by line number) may never come back, whatever the day."""
     if order.head.state != "completed":
         raise OrderNotCompleted(order_id=order.id, state=order.head.state)
     lines = {line.line_number: line for line in order.lines}
     for line_number, quantity in wanted.items():
         line = lines.get(line_number)
-        left = _left(line, claimed) if line else 0
-        if line and line.final_sale:
+        if line is not None and line.final_sale:
             raise FinalSale(order_id=order.id, line_number=line_number)
-        if line is None or quantity > left:
+        left = _left(line, claimed) if line is not None else 0
+        if quantity > left:
             raise ReturnExceedsBought(
                 order_id=order.id, line_number=line_number, requested=quantity, returnable=left
             )
-        last_day, today = _window(order, line, places, now)
-        if window and today > last_day:
-            raise ReturnWindowClosed(order_id=order.id, line_number=line_number, closed_on=last_day)
+
+
+def closed_window(
+    order: Order, wanted: Mapping[int, int], places: Mapping[UUID, Store], *, now: datetime
+) -> ReturnWindowClosed | None:
+    """The refusal of the first of these lines whose window has closed, if one has."""
+    for line in order.lines:
+        if line.line_number in wanted:
+            last_day, today = _window(order, line, places, now)
+            if today > last_day:
+                return ReturnWindowClosed(
+                    order_id=order.id, line_number=line.line_number, closed_on=last_day
+                )
+    return None
 
 
 def refund_minor(order: Order, line: OrderLine, *, first: int, count: int) -> int:

@@ -10,7 +10,18 @@ from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import BigInteger, Integer, Text, Uuid, bindparam, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from commerce import orders, payments, stores
 from commerce.access import Principal
@@ -93,7 +104,7 @@ ADD_UNITS = Query(
     insert(return_unit).from_select([c.name for c in _UNIT_COLUMNS], select(*_UNIT_COLUMNS))
 )
 REFUNDED = Query(
-    select(func.coalesce(func.sum(payment_operation.c.amount_minor), 0)).where(
+    select(cast(func.coalesce(func.sum(payment_operation.c.amount_minor), 0), BigInteger())).where(
         payment_operation.c.return_id == bindparam("of", type_=Uuid()),
         payment_operation.c.kind == "refund",
         payment_operation.c.state == "succeeded",
@@ -174,7 +185,7 @@ async def take_back(
         location_id=location_id,
         exception=exception,
     )
-    if exception is not None:
+    if exception is not None and made.head.state == "requested":
         await approve(conn, who, made.id, why=exception, now=now)
     return await receive(conn, who, made.id, arrivals, location_id=location_id, now=now)
 
@@ -195,7 +206,8 @@ async def refund_again(
             allowed=list(REFUNDABLE_STATES),
         )
     operations = await _refund(conn, taken, who, now)
-    await tell(conn, who, "return.refund_repeated", taken, now=now, operations=len(operations))
+    if operations:
+        await tell(conn, who, "return.refund_repeated", taken, now=now)
     return Received(await _settle(conn, taken, who.actor, now), operations)
 
 

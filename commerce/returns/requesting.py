@@ -96,9 +96,10 @@ async def request(
 ) -> Return:
     """Ask to bring units back, by line number; the policy approves at once or refuses.
 
-    A shopper finds only own orders. `exception` says why a closed window should not count; then
-    the return waits until somebody has approved it. Raises NotFound, StoreNotAllowed,
-    OrderNotCompleted, FinalSale, ReturnExceedsBought, ReturnWindowClosed. Not safe to repeat.
+    A shopper finds only own orders. `exception` says why a closed window should not count; where
+    it has closed, the return waits until somebody has approved it. Not safe to repeat. Raises
+    NotFound, StoreNotAllowed, OrderNotCompleted, FinalSale, ReturnExceedsBought,
+    ReturnWindowClosed.
     """
     order = await orders.lock(conn, order_id)
     if who.shopper_id is not None and order.head.shopper_id != who.shopper_id:
@@ -106,14 +107,16 @@ async def request(
     check_store(who, location_id)
     claimed = await reading.claimed(conn, order_id)
     places = await _places(conn, order)
-    policy.check(order, wanted, claimed, places, now=now, window=exception is None)
+    policy.check(order, wanted, claimed)
+    late = policy.closed_window(order, wanted, places, now=now)
+    if late is not None and exception is None:
+        raise late
     made = _return(order, wanted, claimed, reason, who.actor, location_id, now)
     await conn.run(ADD, **{f"new_{name}": getattr(made.head, name) for name in _NEW})
     await conn.run(ADD_LINES, **columns_of(made.lines, *(c.name for c in _LINE_COLUMNS)))
-    if exception is not None:
-        await tell(conn, who, "return.requested", made, now=now, why=exception)
+    await tell(conn, who, "return.requested", made, now=now, why=exception)
+    if late is not None:
         return made
-    await tell(conn, who, "return.requested", made, now=now)
     made = await move(conn, made, "approved")
     await events.record(conn, [fact("return.approved", made, who.actor)], now=now)
     return made
@@ -175,8 +178,9 @@ async def lock(conn: Connection, who: Principal, return_id: UUID) -> Return:
     order = await orders.lock(conn, known.head.order_id)
     if who.shopper_id is not None and order.head.shopper_id != who.shopper_id:
         raise NotFound(kind="return", id=str(return_id))
-    check_store(who, known.head.location_id)
-    return await reading.lock(conn, return_id)
+    locked = await reading.lock(conn, return_id)
+    check_store(who, locked.head.location_id)
+    return locked
 
 
 async def move(conn: Connection, before: Return, target: str, **changes: object) -> Return:
