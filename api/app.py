@@ -102,7 +102,12 @@ async def _services(configured: Settings, now: Clock, log: Log) -> AsyncGenerato
         async with database.reading() as conn:
             secret = await installation_secret(conn)
         services = Services(settings=configured, database=database, secret=secret, now=now, log=log)
-        async with log.running(), services.limiter.running(), services.closing:
+        async with (
+            log.running(),
+            services.limiter.running(),
+            services.doorbell.running(),
+            services.closing,
+        ):
             yield services
     finally:
         await database.close()

@@ -24,7 +24,7 @@ _FLUSH_LINES = 500
 _encode = msgspec.json.Encoder().encode
 
 
-_INFO = LEVELS.index("info")
+_LEVEL_OF_REQUESTS = LEVELS.index("info")
 
 
 class Access(msgspec.Struct, frozen=True, tag_field="message", tag="request"):
@@ -69,7 +69,7 @@ class Log:
         key_id: UUID | None,
     ) -> None:
         """Note an answered request: its route's template, never its query or body."""
-        if self._least > _INFO:
+        if self._least > _LEVEL_OF_REQUESTS:
             return
         line = Access(
             self._now(), method, route, status, round(seconds * 1000, 2), request_id, key_id

@@ -127,7 +127,8 @@ def _invalid_parameter(error: ValidationException) -> InvalidRequest:
         return InvalidRequest(path="/", reason="A JSON body is required")
     reason = wrong.get("message", "Not valid").replace("`", "")
     places = {"query": f"?{name}", "path": f"{{{name}}}"}
-    path = places.get(str(wrong.get("source", "")), name)
+    source = wrong.get("source", "")
+    path = places.get(getattr(source, "value", source), name)
     return InvalidRequest(path=path, reason=reason.rstrip("."))
 
 

@@ -31,8 +31,23 @@ async def started(
     configured = Settings(database_url=dsn, **settings)
     log = Log("info", clock.now, out or io.BytesIO())
     made = assemble(configured, modules, log=log, now=clock.now)
-    async with made.app.lifespan():
+    up, down = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with made.app.lifespan():
+            up.set()
+            await down.wait()
+
+    # A task of its own, because the framework wants to end in the task that it began in.
+    life = asyncio.create_task(live())
+    await asyncio.wait([life, asyncio.create_task(up.wait())], return_when="FIRST_COMPLETED")
+    if life.done():
+        life.result()
+    try:
         yield made
+    finally:
+        down.set()
+        await life
 
 
 MakeKey = Callable[..., Awaitable[str]]
