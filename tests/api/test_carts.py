@@ -201,6 +201,10 @@ async def test_bad_lines_are_refused_and_change_nothing(
         await is_problem(await cart.send("PUT", line, quantity=quantity), 400, "invalid_request")
     await is_problem(await cart.send("PUT", line, quantity=1, price=5), 400, "invalid_request")
     await is_problem(await cart.send("PUT", "/lines/NOTHING", quantity=1), 422, "unknown_sku")
+    await is_problem(await cart.send("PUT", "/lines/%00", quantity=1), 400, "invalid_request")
+    await is_problem(
+        await cart.send("PUT", f"/lines/{'X' * 65}", quantity=1), 400, "invalid_request"
+    )
     await is_problem(await cart.send("PUT", "/checkout"), 422, "cart_empty")
     await is_problem(await cart.order(1), 409, "wrong_state")
     assert (await cart.send("GET")).json()["cart"]["version"] == 1
