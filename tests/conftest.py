@@ -5,12 +5,14 @@ own, locked while the run lives, so that a later run can tell a killed run's ser
 and clean it up.
 """
 
+import asyncio
 import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,6 +24,7 @@ from psycopg import sql
 
 import migrations
 from api.postgres import Server
+from commerce.kernel import clock, partitions
 from commerce.kernel.sql import Database
 
 PROJECT = Path(__file__).parent.parent
@@ -45,6 +48,8 @@ class Run:
             self._server.start()
             _execute(self._server.dsn(), "CREATE DATABASE {}", TEMPLATE)
             migrations.upgrade(self._server.dsn(TEMPLATE))
+            with ThreadPoolExecutor(1) as thread:  # a test's loop may be running in this one
+                thread.submit(asyncio.run, _partition(self._server.dsn(TEMPLATE))).result()
         return self._server.dsn(TEMPLATE)
 
     def stop(self) -> None:
@@ -117,6 +122,14 @@ def empty_dsn(template_dsn: str) -> Iterator[str]:
     _execute(_database(template_dsn, "postgres"), "CREATE DATABASE {}", name)
     yield _database(template_dsn, name)
     drop(_database(template_dsn, name))
+
+
+async def _partition(dsn: str) -> None:
+    """Months for the growing logs, as a start makes them: later there would be rows in the way."""
+    database = await Database.open(dsn, max_size=1)
+    async with database.transaction() as conn:
+        await partitions.ensure(conn, now=clock.now())
+    await database.close()
 
 
 def clone(template_dsn: str) -> str:
