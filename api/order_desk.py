@@ -57,7 +57,7 @@ class OrderDesk:
             self._place,
             weigh=lambda command: len(command.placement.basket.lines),
         )
-        self._running: dict[tuple[UUID, str, str], tuple[bytes, asyncio.Task[Answer]]] = {}
+        self._running: dict[tuple[UUID, str, str], tuple[bytes, asyncio.Future[Answer]]] = {}
 
     async def take(self, command: Command) -> Answer:
         """Place the order, or repeat the answer that it had.
@@ -73,22 +73,22 @@ class OrderDesk:
                 raise KeyReused
             answer = await asyncio.shield(running[1])
             return answer._replace(replayed=True)
-        task = asyncio.create_task(self._take(command))
-        self._running[name] = claim.body_hash, task
-        task.add_done_callback(lambda _: self._running.pop(name))
-        return await asyncio.shield(task)
+        if command.placement.waits_for_payment:
+            answering: asyncio.Future[Answer] = asyncio.create_task(self._take(command))
+        else:
+            answering = self._coalescer.put(command)
+        self._running[name] = claim.body_hash, answering
+        answering.add_done_callback(lambda _: self._running.pop(name))
+        return await asyncio.shield(answering)
 
     async def close(self) -> None:
         """Wait for the orders that are under way."""
-        await asyncio.gather(*(task for _, task in self._running.values()), return_exceptions=True)
+        await asyncio.gather(*(it for _, it in self._running.values()), return_exceptions=True)
         await self._coalescer.close()
 
     async def _take(self, command: Command) -> Answer:
         answer = await self._coalescer.submit(command)
-        self._services.doorbell.ring()
-        if answer.pays is None:
-            return answer
-        return await self._pay(command.claim, answer.pays)
+        return answer if answer.pays is None else await self._pay(command.claim, answer.pays)
 
     async def _pay(self, claim: Claim, order_id: UUID) -> Answer:
         """Carry the payment of a stored order on until it is certain, and keep that answer."""

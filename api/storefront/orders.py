@@ -14,7 +14,7 @@ from api.once import claim_of, once, response
 from api.order_desk import CREATED, Answer, Command, OrderDesk
 from api.order_views import OrderView, order_view
 from api.refusals import InvalidRequest
-from api.services import Services
+from api.services import Services, services_of
 from commerce import customers, orders
 from commerce.access import Principal
 from commerce.customers import Contact
@@ -123,16 +123,17 @@ REFUSALS = (
     opt=raises(*REFUSALS, PaymentRunning) | answers(PlacedOrder),
 )
 @claims_itself
-async def place_order(
-    request: Request[Any, Any, Any], data: NewOrder, who: Principal, services: Services
-) -> Response[bytes]:
+async def place_order(request: Request[Any, Any, Any], data: NewOrder) -> Response[bytes]:
     """Place an order in one call: lines, contact, store, tender, and the total that was seen.
 
     Stock is promised, prices are frozen. By card, the answer waits for the authorization: the
     order is `placed`, or it is `pending_payment` with a payment that is `requires_action` (send
     the shopper to its `redirect_url`) or was declined (try another card).
     """
-    command = Command(await claim_of(request), _placement(data, who), request.scope)
+    # The busiest route asks for its parts itself: injecting them costs a task group per request.
+    services = services_of(request.scope)
+    placement = _placement(data, request.scope["user"])
+    command = Command(await claim_of(request), placement, request.scope)
     answer = await services.part(OrderDesk).take(command)
     return _response(answer, services.secret)
 

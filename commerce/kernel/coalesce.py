@@ -59,13 +59,17 @@ class Coalescer(Generic[Item, Outcome]):
 
         A caller that goes away does not cancel its item: it may already be half way.
         """
+        return await asyncio.shield(self.put(item))
+
+    def put(self, item: Item) -> "asyncio.Future[Outcome]":
+        """Queue an item; its outcome comes with the future. Wait for it behind a shield."""
         if len(self._queue) >= MAX_QUEUE:
             raise Busy
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._queue.append((item, future))
         if self._runner is None:
             self._runner = asyncio.create_task(self._drain())
-        return await asyncio.shield(future)
+        return future
 
     async def close(self) -> None:
         """Wait until everything that was submitted has its outcome."""
