@@ -88,9 +88,14 @@ async def claim_of(request: Request[Any, Any, Any]) -> Claim:
 
 
 def kept(error: CommerceError, scope: Scope) -> tuple[int, bytes] | None:
-    """A refusal as the answer that is kept; None when it is not to be kept."""
+    """A refusal as the answer that is kept; None when it is not to be kept.
+
+    One that says when to come back is no answer: the same key shall succeed then.
+    """
     problem = rendered(error, scope)
     if problem[0] in _NOT_COMMANDS or problem[0] >= _SERVER_FAULT:
+        return None
+    if "retry_after_seconds" in error.fields():
         return None
     return problem
 

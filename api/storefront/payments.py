@@ -1,6 +1,5 @@
 """Paying an order by card: another card after a refusal, and the way back from the bank."""
 
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,21 +8,18 @@ from litestar import Request, Response, post
 
 from api.auth import may
 from api.contract import answers, claims_itself, no_key_needed, raises
-from api.once import claim_of, kept, response
 from api.order_views import OrderView, order_view
+from api.sagas import Begun, Saga, answer_saga
 from api.services import Services
 from api.storefront.orders import OrderToken, own_order
 from commerce import orders, payments, settlement
 from commerce.access import Principal
-from commerce.kernel import idempotency
-from commerce.kernel.errors import CommerceError, NotFound, WrongState
-from commerce.kernel.idempotency import Answer, Stored
+from commerce.kernel.errors import NotFound, WrongState
 from commerce.kernel.sql import Connection
 from commerce.payments import PaymentRunning
 from commerce.provider import ProviderRefused, ProviderUnavailable, RequiresAction
 
 OK = 200
-_encode = msgspec.json.Encoder().encode
 PAYS = ("payment.authorize", "order.place")
 
 
@@ -67,40 +63,25 @@ async def pay_again(
     The answer waits for the card. When it is still out (`payment_running`), repeat the request
     with the same key.
     """
-    claim = await claim_of(request)
 
-    async def ask(conn: Connection) -> Answer | Stored:
-        (found,) = await idempotency.claim(conn, [claim])
-        if isinstance(found, CommerceError):
-            raise found
-        if found is not None:
-            return found
-        try:
-            async with conn.savepoint():
-                await own_order(conn, order_id, who, order_token, services.secret)
-                await _try_card(conn, order_id, data, who, services.now())
-            answer = Answer(claim, None, None, order_id)
-        except CommerceError as refused:
-            problem = None if isinstance(refused, PaymentRunning) else kept(refused, request.scope)
-            if problem is None:
-                raise
-            answer = Answer(claim, *problem)
-        await idempotency.store(conn, [answer], now=services.now())
-        return answer
+    async def begin(conn: Connection) -> Begun:
+        await own_order(conn, order_id, who, order_token, services.secret)
+        await settlement.try_card(
+            conn,
+            order_id,
+            payment_method=data.payment_method,
+            return_url=data.return_url,
+            actor=who.actor,
+            now=services.now(),
+        )
+        return Begun(order_id, waits=True)
 
-    async def finish(conn: Connection) -> bytes:
-        body = _encode(await order_view(conn, await orders.by_id(conn, order_id)))
-        await idempotency.finish(conn, claim, OK, body)
-        return body
+    async def settle(waiting: UUID) -> None:
+        gateway = await services.gateway()
+        await settlement.settle_order(services.database, gateway, waiting, now=services.now)
+        services.doorbell.ring()
 
-    known = await services.commit(ask)
-    if isinstance(known, Stored) and known.status is not None and known.answer is not None:
-        return response(known.status, known.answer, replayed=True)
-    if isinstance(known, Answer) and known.status is not None and known.body is not None:
-        return response(known.status, known.body)
-    gateway = await services.gateway()
-    await settlement.settle_order(services.database, gateway, order_id, now=services.now)
-    return response(OK, await services.commit(finish))
+    return await answer_saga(request, Saga(begin, settle, _view))
 
 
 @post(
@@ -128,20 +109,11 @@ async def refresh_payments(
             client_secret = seen.client_secret
     services.doorbell.ring()
     async with services.database.reading() as conn:
-        return PaidOrder(await order_view(conn, await orders.by_id(conn, order_id)), client_secret)
+        return PaidOrder(await _view(conn, order_id), client_secret)
 
 
-async def _try_card(
-    conn: Connection, order_id: UUID, data: AnotherCard, who: Principal, now: datetime
-) -> None:
-    await settlement.try_card(
-        conn,
-        order_id,
-        payment_method=data.payment_method,
-        return_url=data.return_url,
-        actor=who.actor,
-        now=now,
-    )
+async def _view(conn: Connection, order_id: UUID) -> OrderView:
+    return await order_view(conn, await orders.by_id(conn, order_id))
 
 
 ROUTES = [pay_again, refresh_payments]
