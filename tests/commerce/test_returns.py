@@ -1,126 +1,34 @@
 """Returns against a real database: stock where they come back, money for exactly what came."""
 
-from datetime import timedelta
-from typing import Any
-from uuid import UUID
-
 import msgspec
 import pytest
 
 from commerce import access, catalog, orders, payments, returns
-from commerce.access import Principal, StoreNotAllowed
 from commerce.importing import CouponRecord
-from commerce.kernel import events, ids
-from commerce.kernel.errors import CommerceError, NotFound, WrongState
+from commerce.kernel import ids
+from commerce.kernel.errors import NotFound, WrongState
 from commerce.kernel.money import Money
-from commerce.kernel.sql import Connection, Database
-from commerce.orders import Order
+from commerce.kernel.sql import Database
 from commerce.payments import RefundExceedsCapture
 from commerce.returns import (
     Arrival,
-    FinalSale,
-    Received,
-    Return,
     ReturnExceedsBought,
-    ReturnWindowClosed,
 )
 from inventory import stock
-from tests.counter import associate
-from tests.shop import ACTOR, Shop, make_shop
-from tests.sold import SOLD_AT, sell, shopper
-
-LATER = SOLD_AT + timedelta(days=3)
-TOO_LATE = SOLD_AT + timedelta(days=40)
-
-
-def at_store(shop: Shop, number: int, role: str = "associate") -> Principal:
-    return associate(shop, store=number, role=role)
-
-
-async def request(
-    db: Database, who: Principal, order: Order, wanted: dict[int, int], **given: Any
-) -> Return:
-    async with db.transaction() as conn:
-        return await returns.request(
-            conn, who, order.id, wanted, **{"reason": None, "now": LATER, **given}
-        )
-
-
-async def receive(db: Database, who: Principal, return_id: UUID, *arrivals: Arrival) -> Received:
-    assert who.location_ids is not None
-    async with db.transaction() as conn:
-        return await returns.receive(
-            conn, who, return_id, arrivals, location_id=who.location_ids[0], now=LATER
-        )
-
-
-async def take_back(
-    db: Database, who: Principal, order: Order, *arrivals: Arrival, **given: Any
-) -> Received:
-    assert who.location_ids is not None
-    async with db.transaction() as conn:
-        return await returns.take_back(
-            conn,
-            who,
-            order.id,
-            arrivals,
-            location_id=who.location_ids[0],
-            **{"reason": None, "now": LATER, **given},
-        )
-
-
-async def on_hand(db: Database, shop: Shop, store: int, sku: int = 0) -> int:
-    key = (shop.stores[store].location_id, shop.skus[sku].sku)
-    async with db.reading() as conn:
-        return (await stock.levels(conn, [key]))[key].on_hand
-
-
-async def unsellable(db: Database, shop: Shop, store: int) -> dict[str, int]:
-    async with db.reading() as conn:
-        rows = await conn.driver.fetch(
-            "SELECT reason, quantity FROM unsellable_stock WHERE location_id = $1",
-            shop.stores[store].location_id,
-        )
-    return {row["reason"]: row["quantity"] for row in rows}
-
-
-async def money(db: Database, order: Order) -> tuple[int, int]:
-    """Captured and refunded."""
-    async with db.reading() as conn:
-        paid = await payments.of_order(conn, order.id)
-    return sum(p.captured_minor for p in paid), sum(p.refunded_minor for p in paid)
-
-
-async def return_facts(db: Database, order: Order) -> list[tuple[str, dict[str, Any]]]:
-    async with db.reading() as conn:
-        facts = await events.timeline(conn, order.id)
-    return [(each.type, each.payload) for each in facts if each.type.startswith("return.")]
-
-
-async def everything(db: Database, order: Order) -> list[Any]:
-    """All that a refusal must not change."""
-    async with db.reading() as conn:
-        (paid,) = await payments.of_order(conn, order.id)
-        return [
-            await orders.by_id(conn, order.id),
-            await returns.of_order(conn, order.id),
-            paid,
-            (await payments.operations_of(conn, [paid]))[paid.id],
-            await events.timeline(conn, order.id),
-            await conn.driver.fetch(
-                "SELECT * FROM stock_level WHERE sku = ANY($1) ORDER BY 1, 2",
-                [line.sku for line in order.lines],
-            ),
-        ]
-
-
-async def refuses(db: Database, order: Order, expected: type[CommerceError], work: Any) -> Any:
-    """That `work` is refused so, and changes nothing; the refusal."""
-    before = await everything(db, order)
-    with pytest.raises(expected) as refused:
-        await work
-    assert await everything(db, order) == before
-    return refused.value
+from tests.returning import (
+    LATER,
+    at_store,
+    money,
+    on_hand,
+    receive,
+    refuses,
+    request,
+    return_facts,
+    take_back,
+    unsellable,
+)
+from tests.shop import ACTOR, make_shop
+from tests.sold import SOLD_AT, sell
 
 
 async def test_unit_comes_back_at_another_store_and_is_refunded_in_cash(db: Database) -> None:
@@ -251,138 +159,6 @@ async def test_a_return_is_received_once(db: Database) -> None:
     async with db.transaction() as conn:
         with pytest.raises(WrongState):
             await returns.cancel(conn, at_store(shop, 0), made.id, now=LATER)
-
-
-async def test_final_sale_stays_sold(db: Database) -> None:
-    shop = await make_shop(db)
-    async with db.transaction() as conn:
-        await conn.driver.execute(
-            "UPDATE item SET final_sale = true WHERE code = $1", shop.skus[0].item_code
-        )
-    order = await sell(db, shop, (0, 1), total_minor=10_000)
-    await refuses(
-        db,
-        order,
-        FinalSale,
-        take_back(
-            db, at_store(shop, 0, "manager"), order, Arrival(1, "restock", 1), exception="please"
-        ),
-    )
-
-
-async def test_a_rule_that_changes_after_the_sale_does_not_count(db: Database) -> None:
-    shop = await make_shop(db)
-    order = await sell(db, shop, (0, 1), total_minor=10_000)
-    async with db.transaction() as conn:
-        await conn.driver.execute(
-            "UPDATE item SET final_sale = true, return_window_days = 0 WHERE code = $1",
-            shop.skus[0].item_code,
-        )
-    done = await take_back(db, at_store(shop, 0), order, Arrival(1, "restock", 1))
-    assert done.return_.head.state == "settled"
-
-
-async def test_a_closed_window_waits_for_a_manager(db: Database) -> None:
-    shop = await make_shop(db)
-    order = await sell(db, shop, (0, 2), total_minor=20_000)
-    who, manager = at_store(shop, 0), at_store(shop, 0, "manager")
-    refused = await refuses(
-        db, order, ReturnWindowClosed, request(db, who, order, {1: 1}, now=TOO_LATE)
-    )
-    assert str(refused.closed_on) == "2026-12-20"
-    made = await request(db, who, order, {1: 1}, now=TOO_LATE, exception="was in hospital")
-    assert made.head.state == "requested"
-    await refuses(db, order, WrongState, receive(db, who, made.id, Arrival(1, "restock", 1)))
-    async with db.transaction() as conn:
-        approved = await returns.approve(conn, manager, made.id, why="kind", now=TOO_LATE)
-    assert approved.head.state == "approved"
-    done = await receive(db, who, made.id, Arrival(1, "restock", 1))
-    assert done.return_.head.state == "settled"
-    async with db.reading() as conn:
-        record = await access.staff_record_page(conn, before=None, page=1_000)
-    why = {e.action: e.changes.get("why") for e in record if str(made.id) in e.subject}
-    assert (why["return.requested"], why["return.approved"]) == ("was in hospital", "kind")
-
-
-async def test_a_rejected_exception_says_why_and_frees_its_units(db: Database) -> None:
-    shop = await make_shop(db)
-    order = await sell(db, shop, (0, 1), total_minor=10_000)
-    made = await request(db, at_store(shop, 0), order, {1: 1}, now=TOO_LATE, exception="late")
-    async with db.transaction() as conn:
-        rejected = await returns.reject(
-            conn, at_store(shop, 0, "manager"), made.id, why="worn", now=TOO_LATE
-        )
-        offered = await returns.eligibility(conn, order, now=LATER)
-    assert (rejected.head.state, rejected.head.rejection) == ("rejected", "worn")
-    assert [each.returnable for each in offered] == [1]
-    assert [kind for kind, _ in await return_facts(db, order)] == [
-        "return.requested", "return.rejected",
-    ]  # fmt: skip
-
-
-async def test_manager_takes_back_outside_the_window_in_one_step(db: Database) -> None:
-    shop = await make_shop(db)
-    order = await sell(db, shop, (0, 1), total_minor=10_000)
-    done = await take_back(
-        db,
-        at_store(shop, 1, "manager"),
-        order,
-        Arrival(1, "damaged", 1),
-        now=TOO_LATE,
-        exception="regular customer",
-    )
-    assert done.return_.head.state == "settled"
-    assert [kind for kind, _ in await return_facts(db, order)] == [
-        "return.requested", "return.approved", "return.received", "return.settled",
-    ]  # fmt: skip
-
-
-async def test_shopper_asks_for_own_orders_only(db: Database) -> None:
-    shop = await make_shop(db)
-    owner = shopper(ids.uuid7())
-    order = await sell(db, shop, (0, 2), total_minor=20_000, shopper_id=owner.shopper_id)
-    stranger = shopper(ids.uuid7())
-    refused = await refuses(db, order, NotFound, request(db, stranger, order, {1: 1}))
-    assert refused.kind == "order"
-    made = await request(db, owner, order, {1: 1})
-    assert (made.head.state, made.head.location_id) == ("approved", None)
-    async with db.transaction() as conn:
-        with pytest.raises(NotFound):
-            await returns.cancel(conn, stranger, made.id, now=LATER)
-    done = await receive(db, at_store(shop, 1), made.id, Arrival(1, "restock", 1))
-    assert done.return_.head.location_id == shop.stores[1].location_id
-
-
-async def test_associates_change_nothing_of_another_store_but_may_take_goods(db: Database) -> None:
-    shop = await make_shop(db)
-    order = await sell(db, shop, (0, 1), total_minor=10_000)
-    here, there = at_store(shop, 0), at_store(shop, 1)
-    place = shop.stores[0].location_id
-    made = await request(db, here, order, {1: 1}, location_id=place)
-    async with db.transaction() as conn:
-        for work in (
-            returns.cancel(conn, there, made.id, now=LATER),
-            returns.request(conn, there, order.id, {1: 1}, reason=None, now=LATER,
-                            location_id=place),
-            returns.receive(conn, there, made.id, [Arrival(1, "restock", 1)], location_id=place,
-                            now=LATER),
-        ):  # fmt: skip
-            with pytest.raises(StoreNotAllowed):
-                await work
-        assert await returns.for_staff(conn, made.id, scope=there.scope) == made
-    done = await receive(db, there, made.id, Arrival(1, "restock", 1))
-    async with db.reading() as conn:
-        assert await returns.for_staff(conn, made.id, scope=there.scope) == done.return_
-        with pytest.raises(NotFound):
-            await returns.for_staff(conn, made.id, scope=here.scope)
-        listed = await _at(conn, there)
-        assert (listed, await _at(conn, here)) == ([done.return_], [])
-
-
-async def _at(conn: Connection, who: Principal) -> list[Return]:
-    return await returns.at_locations(
-        conn, who.scope, state="settled", before=UUID(int=2**128 - 1), page=10
-    )
 
 
 async def test_nothing_is_refunded_before_goods_came(db: Database) -> None:
