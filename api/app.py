@@ -5,6 +5,7 @@ module that has work of its own in every web process exports `LIFESPAN` too: cal
 services, it returns an async context manager that is open while the process serves.
 """
 
+import gc
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
@@ -45,6 +46,7 @@ ROUTES: tuple[str, ...] = (
     "api.backoffice.keys",
     "api.backoffice.associates",
     "api.backoffice.staff",
+    "api.streams",
     "api.webhooks",
     "api.docs_page",
     "api.health",
@@ -70,6 +72,8 @@ def assemble(configured: Settings, modules: Sequence[Any], *, log: Log, now: Clo
             for module in modules:
                 if hasattr(module, "LIFESPAN"):
                     await stack.enter_async_context(module.LIFESPAN(services))
+            gc.collect()
+            gc.freeze()  # what was imported stays; no collection need walk it again
             yield
 
     app = build([route for module in modules for route in module.ROUTES], [lifespan])

@@ -10,12 +10,14 @@ from litestar.params import HeaderParameter
 
 from api.auth import may
 from api.contract import answers, claims_itself, raises
-from api.once import claim_of, once, response
+from api.once import claim_of, response
 from api.order_desk import CREATED, Answer, Command, OrderDesk
 from api.order_views import OrderView, order_view
+from api.pages import Cursor, Page, PageSize, decode_id, page_of
 from api.refusals import InvalidRequest
+from api.sagas import Begun, Saga, answer_saga
 from api.services import Services, services_of
-from commerce import customers, orders
+from commerce import customers, orders, settlement
 from commerce.access import Principal
 from commerce.customers import Contact
 from commerce.kernel import ids
@@ -40,10 +42,12 @@ from commerce.pricing import (
     UnknownSku,
     UnknownStore,
 )
+from inventory.stock import LAST_ID
 
 ORDER_TOKEN_LENGTH = 26
 PICKUP_CODE_LENGTH = 6
-PAGE = 50
+OWNERS_KEYS = ("storefront", "integration")
+"""Keys of shops: who calls with them speaks for the shopper."""
 
 Sku = Annotated[str, msgspec.Meta(min_length=1, max_length=64, examples=["APP-01-01"])]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["Ana Torres"])]
@@ -85,10 +89,13 @@ class NewOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PlacedOrder(msgspec.Struct, frozen=True):
-    """The order, and what only its owner gets: keep the token to see a guest's order again."""
+    """The order, and what only its owner gets: keep the token to see a guest's order again.
+
+    Staff see neither token nor pickup code: the shopper shows the code at the counter.
+    """
 
     order: OrderView
-    order_token: str
+    order_token: str | None
     pickup_code: str | None
 
 
@@ -152,41 +159,57 @@ async def read_order(
 ) -> PlacedOrder:
     """An order: its shopper's own, a guest's by its token, any with `order.read`."""
     order = await own_order(reading, order_id, who, order_token, services.secret)
-    return with_secrets(await order_view(reading, order), services.secret)
+    view = await order_view(reading, order)
+    if who.key_kind in OWNERS_KEYS and who.associate_id is None:
+        return with_secrets(view, services.secret)
+    return PlacedOrder(view, None, None)
 
 
-@get("/v1/orders", guards=[may("order.read_own")])
+@get("/v1/orders", guards=[may("order.read_own")], opt=raises())
 async def list_orders(
-    reading: Connection, who: Principal, before: UUID | None = None
-) -> list[OrderView]:
-    """The signed-in shopper's orders, newest first, fifty at a time; go on `before` the last id."""
+    reading: Connection, who: Principal, cursor: Cursor = None, limit: PageSize = 50
+) -> Page[OrderView]:
+    """The signed-in shopper's orders, newest first."""
     assert who.shopper_id is not None
     found = await orders.of_shopper(
-        reading, who.shopper_id, before=before or UUID(int=2**128 - 1), page=PAGE
+        reading, who.shopper_id, before=decode_id(cursor) or LAST_ID, page=limit + 1
     )
-    return [OrderView.of(order) for order in found]
+    return page_of(found, limit, view=OrderView.of, key=lambda order: str(order.id))
 
 
 @post(
     "/v1/orders/{order_id:uuid}/cancel",
     guards=[may("order.cancel", "order.place")],
     status_code=200,
-    opt=raises(NotFound, WrongState),
+    opt=raises(NotFound, WrongState) | answers(OrderView),
 )
-@once
+@claims_itself
 async def cancel_order(
     order_id: UUID,
+    request: Request[Any, Any, Any],
     data: CancelOrder,
-    conn: Connection,
     who: Principal,
     now: datetime,
     services: Services,
     order_token: OrderToken = None,
-) -> OrderView:
+) -> Response[bytes]:
     """Call an order off before it is handed over: stock is free again, nothing is charged."""
-    await own_order(conn, order_id, who, order_token, services.secret, permission="order.cancel")
-    order = await orders.cancel(conn, order_id, reason=data.reason, actor=who.actor, now=now)
-    return await order_view(conn, order)
+
+    async def begin(conn: Connection) -> Begun:
+        await own_order(
+            conn, order_id, who, order_token, services.secret, permission="order.cancel"
+        )
+        order = await orders.cancel(conn, order_id, reason=data.reason, actor=who.actor, now=now)
+        return Begun(order_id, waits=order.head.tender == "card")
+
+    async def carry_on(_: UUID) -> None:
+        gateway = await services.gateway()
+        await settlement.settle_order(services.database, gateway, order_id, now=services.now)
+
+    async def view(conn: Connection, _: UUID) -> OrderView:
+        return await order_view(conn, await orders.by_id(conn, order_id))
+
+    return await answer_saga(request, Saga(begin, carry_on, view))
 
 
 def _placement(data: NewOrder, who: Principal) -> Placement:
