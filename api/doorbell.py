@@ -20,8 +20,8 @@ PAUSE_SECONDS = 0.01
 PATIENCE_SECONDS = 1.0
 """How long a reader waits for the bell before it looks by itself, and before it connects again."""
 
-BROKEN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What a lost or refused connection raises."""
+BROKEN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a lost or refused connection raises; the last when it is lost between two statements."""
 
 _READING = {
     "application_name": "mostrador-reader",

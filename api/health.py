@@ -9,13 +9,13 @@ from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any
 
-import asyncpg
 import msgspec
 from litestar import Request, Response, get
 
 from api import metrics
 from api.auth import public
 from api.contract import answers
+from api.doorbell import BROKEN
 from api.services import Services
 from commerce.kernel import partitions, readers
 from inventory import reservations
@@ -58,7 +58,7 @@ class Examiner:
             )
         try:
             return judging.result()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except BROKEN as error:
             self._services.log.fault("health: no database", error)
             return Health(ok=False, reasons=["The database does not answer."])
 

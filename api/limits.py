@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-import asyncpg
 import msgspec
 from sqlalchemy import BigInteger, DateTime, Text, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
+from api.doorbell import BROKEN
 from api.log import Log
 from commerce.kernel.clock import Clock
 from commerce.kernel.sql import Database, Query, rows_of
@@ -134,5 +134,5 @@ class Limiter:
             await asyncio.sleep(TRADE_SECONDS)
             try:
                 await self.trade()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except BROKEN as error:
                 self._log.fault("rate limits are not shared at the moment", error)

@@ -14,6 +14,7 @@ import asyncpg
 import msgspec
 from litestar.exceptions import HTTPException, ValidationException
 
+from api.doorbell import BROKEN
 from api.problems import PROBLEMS
 from api.refusals import (
     BodyTooLarge,
@@ -81,7 +82,7 @@ def refusal_of(error: BaseException) -> CommerceError:
         refusal = _framework_refusal(error)
     elif isinstance(error, asyncpg.PostgresError):
         refusal = _database_refusal(error.sqlstate or "")
-    elif isinstance(error, (OSError, asyncpg.InterfaceError)) and not isinstance(error, ValueError):
+    elif isinstance(error, BROKEN) and not isinstance(error, ValueError):
         refusal = Busy()
     return refusal
 

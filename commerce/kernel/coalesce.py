@@ -22,7 +22,7 @@ MAX_QUEUE = 4_096
 DATA_ERRORS = ("22", "23")
 """SQLSTATE classes that one bad item causes; the rest of the batch is innocent."""
 
-_TRANSIENT = (OSError, asyncpg.InterfaceError, TimeoutError)
+_TRANSIENT = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
 _TRANSIENT_CLASSES = ("08", "53", "55", "57")
 
 

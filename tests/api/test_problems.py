@@ -263,6 +263,7 @@ async def test_a_commit_that_failed_is_not_a_success(probe: Probe) -> None:
         (asyncpg.QueryCanceledError(), "busy"),
         (asyncpg.CannotConnectNowError(), "busy"),
         (ConnectionRefusedError(), "busy"),
+        (asyncpg.InternalClientError(), "busy"),
         (TimeoutError(), "busy"),
         (asyncpg.CharacterNotInRepertoireError(), "invalid_request"),
         (asyncpg.UniqueViolationError(), "internal_error"),
