@@ -11,22 +11,21 @@ import msgspec
 from sqlalchemy import Text, any_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from commerce.directory import Spot
+from commerce.directory import Refusal, Spot, Spots
 from commerce.kernel.errors import CommerceError, NotFound
 from commerce.kernel.sql import Connection, Query
-from commerce.stores import Store
 from commerce.tables import price, sku
 from inventory import availability
-from inventory.availability import Availability
+from inventory.availability import Availability, StockAvailability
 
 MAX_SKUS = 100
 MAX_STORES = 200
 
-Reason: TypeAlias = Literal[
-    "available", "not_sold_here", "pickup_disabled", "store_closed",
-    "not_stocked", "none_on_hand", "all_reserved", "safety_stock",
-]  # fmt: skip
-"""In the order in which they are looked at; `store_closed` is a store that never opens."""
+Reason: TypeAlias = Literal["not_sold_here"] | Refusal | availability.Reason
+"""In the order in which they are looked at: without price, without pickup, then the stock's own."""
+
+Pickup: TypeAlias = Availability[Reason]
+"""How many units of one SKU can be promised for pickup at one store, and why that many."""
 
 
 class TooMany(CommerceError):
@@ -42,16 +41,8 @@ class Ask(msgspec.Struct, frozen=True):
     """Some SKUs at some stores."""
 
     skus: tuple[str, ...]
-    spots: Sequence[Spot]
+    at: Spots
     now: datetime
-
-
-class Pickup(msgspec.Struct, frozen=True, gc=False):
-    """How many units of one SKU can be promised for pickup at one store, and why that many."""
-
-    available_to_promise: int
-    reason: Reason
-    stock: Availability
 
 
 class _Sold(msgspec.Struct, frozen=True):
@@ -73,50 +64,57 @@ ZONES_OF_SKUS = Query(
 )
 
 
-def ask(skus: Sequence[str], spots: Sequence[Spot], *, now: datetime) -> Ask:
+def ask(skus: Sequence[str], at: Spots, *, now: datetime) -> Ask:
     """A question within bounds, each SKU once. Raises TooMany."""
     once = tuple(dict.fromkeys(skus))
     if len(once) > MAX_SKUS:
         raise TooMany(what="skus", given=len(once), limit=MAX_SKUS)
-    if len(spots) > MAX_STORES:
-        raise TooMany(what="stores", given=len(spots), limit=MAX_STORES)
-    return Ask(once, spots, now)
+    if len(at.spots) > MAX_STORES:
+        raise TooMany(what="stores", given=len(at.spots), limit=MAX_STORES)
+    return Ask(once, at, now)
 
 
 def weigh(of: Ask) -> int:
     """Its stock keys, for the coalescer."""
-    return len(of.skus) * len(of.spots)
+    return len(of.skus) * len(of.at.spots)
 
 
 async def answer(conn: Connection, asks: Sequence[Ask]) -> list[list[list[Pickup]] | NotFound]:
     """Per question and SKU, one pickup per store; NotFound for a question with an unknown SKU."""
-    keys = [(spot.store.location_id, code) for of in asks for code in of.skus for spot in of.spots]
     wanted = list({code for of in asks for code in of.skus})
     sold = {row.sku: row for row in await conn.run(ZONES_OF_SKUS, skus=wanted)}
-    numbers = iter(await availability.of_keys(conn, keys, now=max(of.now for of in asks)))
+    numbers = iter(
+        await availability.of_skus(
+            conn,
+            [(code, of.at.location_ids) for of in asks for code in of.skus],
+            now=max(of.now for of in asks),
+        )
+    )
     answers: list[list[list[Pickup]] | NotFound] = []
     for of in asks:
-        found = [
-            [_pickup(sold.get(code), spot, next(numbers)) for spot in of.spots] for code in of.skus
-        ]
+        found = [_pickups(sold.get(code), of.at.spots, next(numbers)) for code in of.skus]
         unknown = [code for code in of.skus if code not in sold]
         answers.append(NotFound(kind="sku", id=unknown[0]) if unknown else found)
     return answers
 
 
-def _pickup(sold: _Sold | None, spot: Spot, number: Availability) -> Pickup:
-    refusal = _refusal(sold, spot.store, spot.promised_at)
-    if refusal is not None:
-        return Pickup(0, refusal, number)
-    return Pickup(number.available_to_promise, number.reason, number)
+def _pickups(
+    sold: _Sold | None, spots: Sequence[Spot], numbers: Sequence[StockAvailability]
+) -> list[Pickup]:
+    zones = sold.zones if sold is not None and sold.active else ()
+    return [
+        number
+        if spot.refusal is None and spot.store.price_zone in zones
+        else _refused(number, spot, zones)
+        for spot, number in zip(spots, numbers, strict=True)
+    ]
 
 
-def _refusal(sold: _Sold | None, store: Store, promised_at: datetime | None) -> Reason | None:
-    if sold is None or not sold.active or store.price_zone not in sold.zones:
-        return "not_sold_here"
-    if not store.pickup_enabled:
-        return "pickup_disabled"
-    return "store_closed" if promised_at is None else None
+def _refused(number: StockAvailability, spot: Spot, zones: Sequence[str]) -> Pickup:
+    reason = spot.refusal if spot.store.price_zone in zones else None
+    return Availability(
+        number.on_hand, number.reserved, number.safety_stock, 0, reason or "not_sold_here"
+    )
 
 
 def serves(quantities: Sequence[int], found: Sequence[Sequence[Pickup]]) -> list[bool]:

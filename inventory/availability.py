@@ -5,12 +5,11 @@ Holds that are past their time count as free at once, whether or not the sweep h
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Generic, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
 from sqlalchemy import (
-    BigInteger,
     DateTime,
     Integer,
     Text,
@@ -18,10 +17,14 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    column,
     func,
     literal_column,
     select,
+    true,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.elements import Grouping
 
 from commerce.kernel.sql import Connection, Query, rows_of
 from inventory import stock
@@ -33,8 +36,10 @@ Reason: TypeAlias = Literal[
 ]
 """`safety_stock`: what is left is kept from sale. `not_stocked`: this place never had it."""
 
+Why = TypeVar("Why", bound=str, covariant=True)  # noqa: PLC0105  a word, like Row and Item
 
-class Availability(Struct, frozen=True, gc=False):
+
+class Availability(Struct, Generic[Why], frozen=True, gc=False):
     """What may be promised, max(0, on_hand - reserved - safety_stock), and why it is that much.
 
     `reserved` counts live promises only.
@@ -44,7 +49,11 @@ class Availability(Struct, frozen=True, gc=False):
     reserved: int
     safety_stock: int
     available_to_promise: int
-    reason: Reason
+    reason: Why
+
+
+StockAvailability: TypeAlias = Availability[Reason]
+"""With the reasons that stock itself can have."""
 
 
 class Explanation(Struct, frozen=True):
@@ -55,22 +64,32 @@ class Explanation(Struct, frozen=True):
 
     location_id: UUID
     sku: str
-    availability: Availability
+    availability: StockAvailability
     expired: int
     entries: list[LedgerRow]
 
 
-class _Counters(Struct, frozen=True, gc=False):
+class _Counters(Struct, frozen=True):
+    """One SKU at the places of one list that ever had it; all fields but the first by place."""
+
     position: int
-    on_hand: int
-    reserved: int
-    safety_stock: int
-    expired: int
+    places: list[int]
+    on_hand: list[int]
+    reserved: list[int]
+    safety_stock: list[int]
+    expired: list[int]
 
 
-NOT_STOCKED = Availability(0, 0, 0, 0, "not_stocked")
+NOT_STOCKED: StockAvailability = Availability(0, 0, 0, 0, "not_stocked")
 
-_KEYS = rows_of("k", location_id=Uuid(), sku=Text())
+_ASKED = rows_of("a", sku=Text(), begins=Integer(), ends=Integer())
+_LISTS = Grouping(bindparam("locations", type_=ARRAY(Uuid)))
+_PLACES = (
+    func.unnest(_LISTS[_ASKED.c.begins : _ASKED.c.ends])
+    .table_valued(column("location_id", Uuid()), with_ordinality="place", name="p")
+    .render_derived()
+    .lateral()
+)
 # The state stands in the statement, not among its parameters: only then may the planner use the
 # partial index of live reservations. A held one always has its time; coalesce hides the index of
 # times, which would be walked from its beginning for every key.
@@ -87,32 +106,48 @@ _EXPIRED = (
 )
 COUNTERS = Query(
     select(
-        cast(_KEYS.c.position, Integer),
-        stock_level.c.on_hand,
-        stock_level.c.reserved,
-        stock_level.c.safety_stock,
-        case((stock_level.c.reserved > literal_column("0"), cast(_EXPIRED, BigInteger)),
-             else_=literal_column("0")).label("expired"),
-    ).select_from(
-        _KEYS.join(
+        cast(_ASKED.c.position, Integer),
+        func.array_agg(cast(_PLACES.c.place, Integer)).label("places"),
+        func.array_agg(stock_level.c.on_hand).label("on_hand"),
+        func.array_agg(stock_level.c.reserved).label("reserved"),
+        func.array_agg(stock_level.c.safety_stock).label("safety_stock"),
+        func.array_agg(
+            case(
+                (stock_level.c.reserved > literal_column("0"), cast(_EXPIRED, Integer)),
+                else_=literal_column("0"),
+            )
+        ).label("expired"),
+    )
+    .select_from(
+        _ASKED.join(_PLACES, true()).join(
             stock_level,
-            (stock_level.c.location_id == _KEYS.c.location_id)
-            & (stock_level.c.sku == _KEYS.c.sku),
+            (stock_level.c.location_id == _PLACES.c.location_id)
+            & (stock_level.c.sku == _ASKED.c.sku),
         )
-    ),
+    )
+    .group_by(_ASKED.c.position),
     _Counters,
-)  # fmt: skip
+)
 
 
-async def of_keys(conn: Connection, keys: Sequence[Key], *, now: datetime) -> list[Availability]:
-    """One answer per key, in order: one statement of index look-ups, however many keys."""
-    found = [NOT_STOCKED] * len(keys)
-    for row in await _counters(conn, keys, now):
-        found[row.position - 1] = decide(row.on_hand, row.reserved - row.expired, row.safety_stock)
+async def of_skus(
+    conn: Connection, asked: Sequence[tuple[str, Sequence[UUID]]], *, now: datetime
+) -> list[list[StockAvailability]]:
+    """Per SKU one answer for each of its locations, in order; one statement of index look-ups.
+
+    A list of locations that several SKUs share is sent once.
+    """
+    found = [[NOT_STOCKED] * len(locations) for _, locations in asked]
+    for row in await _counters(conn, asked, now):
+        answers = found[row.position - 1]
+        for place, on_hand, reserved, safety_stock, expired in zip(
+            row.places, row.on_hand, row.reserved, row.safety_stock, row.expired, strict=True
+        ):
+            answers[place - 1] = decide(on_hand, reserved - expired, safety_stock)
     return found
 
 
-def decide(on_hand: int, reserved: int, safety_stock: int) -> Availability:
+def decide(on_hand: int, reserved: int, safety_stock: int) -> StockAvailability:
     """The number and its reason: the first of nothing there, all promised, rest kept back."""
     unpromised = on_hand - reserved
     available = unpromised - safety_stock
@@ -133,18 +168,28 @@ async def explain(
 ) -> Explanation:
     """The number of one SKU at one location with a page of its ledger, newest first."""
     entries = await stock.history(conn, key, before=before, page=page)
-    rows = await _counters(conn, [key], now)
     availability, expired = NOT_STOCKED, 0
-    for row in rows:
-        expired = row.expired
-        availability = decide(row.on_hand, row.reserved - expired, row.safety_stock)
+    for row in await _counters(conn, [(key[1], [key[0]])], now):
+        expired = row.expired[0]
+        availability = decide(row.on_hand[0], row.reserved[0] - expired, row.safety_stock[0])
     return Explanation(key[0], key[1], availability, expired, entries)
 
 
-async def _counters(conn: Connection, keys: Sequence[Key], now: datetime) -> list[_Counters]:
+async def _counters(
+    conn: Connection, asked: Sequence[tuple[str, Sequence[UUID]]], now: datetime
+) -> list[_Counters]:
+    every: list[UUID] = []
+    bounds: dict[int, tuple[int, int]] = {}
+    for _, locations in asked:
+        if id(locations) not in bounds:
+            bounds[id(locations)] = len(every) + 1, len(every) + len(locations)
+            every.extend(locations)
+    of_asked = [bounds[id(locations)] for _, locations in asked]
     return await conn.run(
         COUNTERS,
-        location_id=[location_id for location_id, _ in keys],
-        sku=[sku for _, sku in keys],
+        locations=every,
+        sku=[sku for sku, _ in asked],
+        begins=[begins for begins, _ in of_asked],
+        ends=[ends for _, ends in of_asked],
         now=now,
     )

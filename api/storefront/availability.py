@@ -7,18 +7,20 @@ from uuid import UUID
 import msgspec
 from litestar import get, post
 from litestar.params import FromPath, QueryParameter
+from litestar.types import ASGIApp, Scope
 from msgspec import Meta
 
+from api.answers import encoded
 from api.auth import may
-from api.contract import no_key_needed, raises
+from api.contract import answers, no_key_needed, raises
 from api.pages import Cursor, Page, PageSize, decode_id, page_of
-from api.services import Services
+from api.services import Services, services_of
 from api.storefront.catalog import Code
 from api.storefront.stores import directory
 from commerce import availability, catalog
 from commerce.access import Principal, StoreNotAllowed
 from commerce.availability import Ask, Pickup, Reason, TooMany
-from commerce.directory import Spot
+from commerce.directory import Spot, Spots
 from commerce.kernel.coalesce import Coalescer
 from commerce.kernel.errors import InvalidField, NotFound
 from commerce.kernel.sql import Connection
@@ -166,11 +168,10 @@ def questions(services: Services) -> Coalescer[Ask, list[list[Pickup]]]:
     "/v1/availability",
     guards=[may("availability.read")],
     operation_id="get_availability",
-    opt=REFUSALS,
+    opt=REFUSALS | answers(AvailabilityView),
 )
 async def get_availability(
-    services: Services,
-    now: datetime,
+    scope: Scope,
     *,
     sku: Skus,
     latitude: Latitude = None,
@@ -178,20 +179,21 @@ async def get_availability(
     radius_km: RadiusKm = MAX_RADIUS_KM,
     limit: MaxStores = 20,
     store_id: StoreIds = None,
-) -> AvailabilityView:
+) -> ASGIApp:
     """Some SKUs at the stores near a point, nearest first, or at the stores that are named."""
-    spots = await _spots(
+    # A hot route: it takes no dependencies and answers in bytes, which the framework makes dear.
+    services = services_of(scope)
+    now = services.now()
+    at = await _spots(
         services, now, latitude, longitude, radius_km=radius_km, limit=limit, store_ids=store_id
     )
-    asked = availability.ask(sku, spots, now=now)
+    asked = availability.ask(sku, at, now=now)
     found = await services.part(questions).submit(asked)
-    return AvailabilityView(
-        now,
-        [
-            SkuAvailability(code, [_at_store(*pair) for pair in zip(spots, of_sku, strict=True)])
-            for code, of_sku in zip(asked.skus, found, strict=True)
-        ],
-    )
+    skus = [
+        SkuAvailability(code, [_at_store(*each) for each in zip(at.spots, of_sku, strict=True)])
+        for code, of_sku in zip(asked.skus, found, strict=True)
+    ]
+    return encoded(AvailabilityView(now, skus))
 
 
 @post(
@@ -208,7 +210,7 @@ async def find_stores_for_basket(data: Basket, services: Services, now: datetime
     wanted: dict[str, int] = {}
     for line in data.lines:
         wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
-    spots = await _spots(
+    at = await _spots(
         services,
         now,
         data.latitude,
@@ -217,10 +219,10 @@ async def find_stores_for_basket(data: Basket, services: Services, now: datetime
         limit=data.limit,
         store_ids=data.store_ids,
     )
-    asked = availability.ask(list(wanted), spots, now=now)
+    asked = availability.ask(list(wanted), at, now=now)
     found = await services.part(questions).submit(asked)
     serves = availability.serves(list(wanted.values()), found)
-    at_stores = zip(spots, serves, zip(*found, strict=True), strict=True)
+    at_stores = zip(at.spots, serves, zip(*found, strict=True), strict=True)
     return BasketView(now, [_basket(spot, able, wanted, row) for spot, able, row in at_stores])
 
 
@@ -274,7 +276,7 @@ async def _spots(
     radius_km: float,
     limit: int,
     store_ids: list[UUID] | None,
-) -> list[Spot]:
+) -> Spots:
     picture = await services.part(directory).stores()
     if store_ids:
         return picture.chosen(list(dict.fromkeys(store_ids)), now=now)
@@ -287,7 +289,7 @@ async def _spots(
 
 
 def _at_store(spot: Spot, pickup: Pickup) -> StoreAvailability:
-    store, stock = spot.store, pickup.stock
+    store = spot.store
     return StoreAvailability(
         store.location_id,
         store.code,
@@ -295,9 +297,9 @@ def _at_store(spot: Spot, pickup: Pickup) -> StoreAvailability:
         spot.distance_km,
         pickup.available_to_promise,
         pickup.reason,
-        stock.on_hand,
-        stock.reserved,
-        stock.safety_stock,
+        pickup.on_hand,
+        pickup.reserved,
+        pickup.safety_stock,
         spot.promised_at if pickup.available_to_promise else None,
     )
 

@@ -9,7 +9,7 @@ import msgspec
 from commerce import availability, pricing, stores
 from commerce.availability import Pickup, Reason
 from commerce.carts.rows import Cart, Owner, find
-from commerce.directory import Spot
+from commerce.directory import Picture
 from commerce.kernel.sql import Connection
 from commerce.pricing import Basket, CouponRefused, PricedLine, Quote, Terms
 from commerce.stores import Store
@@ -79,8 +79,8 @@ def _quoted(of: Cart, given: Terms, stock: dict[str, Pickup], *, now: datetime) 
 
 async def _stock(conn: Connection, basket: Basket, at: Store, now: datetime) -> dict[str, Pickup]:
     skus = [line.sku for line in basket.lines]
-    spot = Spot(at, None, stores.promise_at(at, now))
-    (found,) = await availability.answer(conn, [availability.ask(skus, [spot], now=now)])
+    here = Picture([at]).chosen([at.location_id], now=now)
+    (found,) = await availability.answer(conn, [availability.ask(skus, here, now=now)])
     assert isinstance(found, list), "a cart holds only SKUs that exist, and they stay"
     return {sku: at_store for sku, (at_store,) in zip(skus, found, strict=True)}
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from commerce import directory, stores
-from commerce.directory import Directory, Picture
+from commerce.directory import Directory, Picture, Spots
 from commerce.importing import LocationRecord, PriceZoneRecord, StoreRecord, TaxZoneRecord
 from commerce.kernel import events
 from commerce.kernel.errors import NotFound
@@ -197,10 +197,10 @@ async def test_nearest_store_comes_first_within_the_radius(db: Database) -> None
     shop = await make_shop(db, skus=0, stores=4)
     seen = await picture(db, shop)
     near = seen.nearest(19.4326 + 0.0091, -99.1332, radius_km=1.5, limit=10, now=NOON)
-    assert [spot.store.location_id for spot in near] == [ids_of(shop)[i] for i in (1, 2, 0)]
-    assert [spot.distance_km for spot in near] == [0.011, 0.99, 1.012]
+    assert [spot.store.location_id for spot in near.spots] == [ids_of(shop)[i] for i in (1, 2, 0)]
+    assert [spot.distance_km for spot in near.spots] == [0.011, 0.99, 1.012]
     two = seen.nearest(19.4326, -99.1332, radius_km=50, limit=2, now=NOON)
-    assert [spot.store.location_id for spot in two] == ids_of(shop)[:2]
+    assert [spot.store.location_id for spot in two.spots] == ids_of(shop)[:2]
 
 
 def test_distance_is_that_of_the_great_circle() -> None:
@@ -217,17 +217,31 @@ async def test_chosen_stores_keep_their_order_and_unknown_ones_are_refused(db: D
     seen = await picture(db, shop)
     wanted = [ids_of(shop)[2], ids_of(shop)[0]]
     chosen = seen.chosen(wanted, now=NOON)
-    assert [spot.store.location_id for spot in chosen] == wanted
-    assert {spot.distance_km for spot in chosen} == {None}
+    assert [spot.store.location_id for spot in chosen.spots] == wanted
+    assert {spot.distance_km for spot in chosen.spots} == {None}
     with pytest.raises(NotFound):
         seen.chosen([uuid4()], now=NOON)
+
+
+async def test_view_from_a_place_is_kept_for_the_minute(db: Database) -> None:
+    shop = await make_shop(db, skus=0, stores=2)
+    seen = await picture(db, shop)
+
+    def look(latitude: float, seconds: int) -> Spots:
+        now = NOON + timedelta(seconds=seconds)
+        return seen.nearest(latitude, -99.1332, radius_km=50, limit=2, now=now)
+
+    first = look(19.4326, 1)
+    assert look(19.4326, 60) is first
+    assert look(19.5, 1).location_ids == first.location_ids[::-1]
+    assert look(19.4326, 61) is not first
 
 
 async def test_promise_of_the_picture_moves_on_with_the_clock(db: Database) -> None:
     shop = await make_shop(db, skus=0, stores=1, pickup_lead_minutes=60)
     seen = await picture(db, shop)
     promised = [
-        seen.first(1, now=NOON + timedelta(seconds=seconds))[0].promised_at
+        seen.first(1, now=NOON + timedelta(seconds=seconds)).spots[0].promised_at
         for seconds in (0, 1, 59, 60, 61)
     ]
     hour = NOON + timedelta(hours=1)
@@ -246,7 +260,7 @@ async def test_directory_shows_a_change_after_forget(db: Database) -> None:
     assert await known.stores() is before
     known.forget()
     after = (await known.stores()).chosen([store.location_id], now=NOON)
-    assert [spot.store.pickup_enabled for spot in after] == [False]
+    assert [spot.store.pickup_enabled for spot in after.spots] == [False]
 
 
 async def test_directory_never_serves_what_is_too_old(db: Database) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from commerce.kernel import ids
 from commerce.kernel.sql import Connection, Database
 from inventory import availability, reservations, stock
-from inventory.availability import Availability
+from inventory.availability import Availability, StockAvailability
 from inventory.demands import Demand, Held, Want
 from inventory.stock import Key, Movement
 
@@ -61,22 +61,38 @@ def test_only_an_available_number_is_above_zero(
     assert (found.reason == "available") == (found.available_to_promise > 0)
 
 
-async def test_many_keys_are_answered_in_order_by_one_statement(db: Database) -> None:
+async def test_many_skus_are_answered_in_order_by_one_statement(db: Database) -> None:
     north, south = await stocked(db, mug=5, cup=1), await stocked(db, mug=2)
-    keys = [(south, "cup"), (north, "mug"), (south, "mug"), (north, "cup"), (north, "mug")]
+    both, nowhere = [south, north], ids.uuid7()
     async with db.transaction() as conn:
         await stock.set_safety_stock(conn, {(north, "cup"): 1})
         statements = conn.statements
-        found = await availability.of_keys(conn, keys, now=NOW)
+        found = await availability.of_skus(
+            conn,
+            [
+                ("cup", both),
+                ("mug", both),
+                ("mug", [north, nowhere, north]),
+                ("mug", []),
+                ("hat", [north]),
+            ],
+            now=NOW,
+        )
         assert conn.statements == statements + 1
-    five = Availability(5, 0, 0, 5, "available")
+    never, five = Availability(0, 0, 0, 0, "not_stocked"), Availability(5, 0, 0, 5, "available")
     assert found == [
-        Availability(0, 0, 0, 0, "not_stocked"),
-        five,
-        Availability(2, 0, 0, 2, "available"),
-        Availability(1, 0, 1, 0, "safety_stock"),
-        five,
+        [never, Availability(1, 0, 1, 0, "safety_stock")],
+        [Availability(2, 0, 0, 2, "available"), five],
+        [five, never, five],
+        [],
+        [never],
     ]
+
+
+async def number(conn: Connection, key: Key, now: datetime) -> StockAvailability:
+    location_id, sku = key
+    ((found,),) = await availability.of_skus(conn, [(sku, [location_id])], now=now)
+    return found
 
 
 async def test_expired_hold_counts_as_free_before_the_sweep(db: Database) -> None:
@@ -86,7 +102,7 @@ async def test_expired_hold_counts_as_free_before_the_sweep(db: Database) -> Non
         await hold(conn, key, 3, NOW + timedelta(minutes=1))
         await hold(conn, key, 2, NOW + timedelta(minutes=2))
         found = [
-            (await availability.of_keys(conn, [key], now=NOW + timedelta(seconds=seconds)))[0]
+            await number(conn, key, NOW + timedelta(seconds=seconds))
             for seconds in (0, 59, 60, 120)
         ]
         levels = await stock.levels(conn, [key])
@@ -106,9 +122,9 @@ async def test_released_and_committed_promises_count_as_they_should(db: Database
     async with db.transaction() as conn:
         await reservations.hold(conn, [order], now=NOW)
         late = NOW + timedelta(days=30)
-        assert (await availability.of_keys(conn, [key], now=late))[0].available_to_promise == 3
+        assert (await number(conn, key, late)).available_to_promise == 3
         await reservations.release(conn, order.id, actor="test", now=NOW)
-        assert (await availability.of_keys(conn, [key], now=late))[0].available_to_promise == 5
+        assert (await number(conn, key, late)).available_to_promise == 5
 
 
 async def test_explanation_shows_the_ledger_behind_the_number(db: Database) -> None:
@@ -143,10 +159,11 @@ async def test_query_looks_everything_up_in_indexes(db: Database) -> None:
         await conn.driver.execute("SET LOCAL enable_seqscan = off")
         await conn.driver.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         await conn.driver.execute(f"PREPARE hot AS {availability.COUNTERS.sql}")
-        plan = await conn.driver.fetch("EXPLAIN EXECUTE hot(NULL, NULL, NULL)")
+        plan = await conn.driver.fetch("EXPLAIN EXECUTE hot(NULL, NULL, NULL, NULL, NULL)")
         await conn.driver.execute("DEALLOCATE hot")
     lines = [row[0].strip() for row in plan]
     assert not [line for line in lines if "Seq Scan" in line]
     conditions = [line for line in lines if line.startswith("Index Cond")]
     assert len(conditions) == 2, lines
-    assert all("location_id" in each and "sku" in each for each in conditions)
+    assert "(sku = " in conditions[0]
+    assert "(location_id = stock_level.location_id) AND (sku = stock_level.sku)" in conditions[1]
