@@ -7,7 +7,7 @@ sold there.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -277,7 +277,7 @@ async def upsert_prices(
     Records `price.changed` once per zone, naming the SKUs whose price changed.
     """
     zones = await lock_price_zones(conn, [record.price_zone for record in records])
-    known = set(await conn.run(KNOWN_SKUS, skus=[record.sku for record in records]))
+    known = await known_skus(conn, (record.sku for record in records))
     outcomes: list[Outcome] = []
     good = {}
     for record in records:
@@ -384,6 +384,11 @@ async def skus_by_code(
 ) -> dict[str, Sku]:
     """Those of the SKUs that exist, with their prices in the zone if one is given."""
     return {each.sku: each for each in await conn.run(SKUS, skus=list(skus), zone=zone)}
+
+
+async def known_skus(conn: Connection, skus: Iterable[str]) -> set[str]:
+    """Those of the codes that are SKUs, sold or not."""
+    return set(await conn.run(KNOWN_SKUS, skus=list(set(skus))))
 
 
 async def sku_by_code(conn: Connection, code: str, *, zone: str | None) -> Sku:

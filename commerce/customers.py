@@ -169,6 +169,7 @@ INSERT_SHOPPER = Query(
         id=bindparam("shopper_id", type_=Uuid()),
         email=bindparam("mail", type_=Text()),
         phone=bindparam("number", type_=Text()),
+        name=bindparam("called", type_=Text()),
         locale=bindparam("language", type_=Text()),
         created_at=_NOW,
     )
@@ -281,10 +282,17 @@ async def put_shopper(
     phone: str | None,
     locale: Locale,
     now: datetime,
+    name: str | None = None,
 ) -> Shopper:
     """The shopper with this address or number; a new one where there was none."""
     await conn.run(
-        INSERT_SHOPPER, shopper_id=ids.uuid7(), mail=email, number=phone, language=locale, now=now
+        INSERT_SHOPPER,
+        shopper_id=ids.uuid7(),
+        mail=email,
+        number=phone,
+        called=name,
+        language=locale,
+        now=now,
     )
     by = (SHOPPER_BY_EMAIL, email) if email is not None else (SHOPPER_BY_PHONE, phone)
     return await conn.one(by[0], of=by[1])

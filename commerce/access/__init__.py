@@ -11,6 +11,7 @@ from commerce.access.associates import (
     SignInRefused,
     StoreNotAllowed,
     associates,
+    hash_new_pins,
     put_associate,
     sign_in,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "authenticate",
     "create_key",
     "end_session",
+    "hash_new_pins",
     "in_scope",
     "keys",
     "permissions_of",

@@ -6,7 +6,7 @@ unknown code, a wrong PIN and a locked associate get the same answer after the s
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -49,7 +49,7 @@ from commerce.tables.people import associate, associate_store
 PIN_TRIES = 5
 PIN_LOCKED_FOR = timedelta(minutes=15)
 _threads = ThreadPoolExecutor(2, "pin")
-"""Each hash takes 64 MiB and a core; a queue is better than a machine that swaps."""
+"""Each hash takes 19 MiB and a core; a queue is better than a machine that swaps."""
 
 
 class SignInRefused(CommerceError):
@@ -152,6 +152,12 @@ KNOWN_STORES = Query(
     ),
     UUID,
 )
+KNOWN = Query(
+    select(associate.c.code).where(
+        associate.c.code == any_(bindparam("codes", type_=ARRAY(Text())))
+    ),
+    str,
+)
 CLEAR_STORES = Query(
     delete(associate_store).where(associate_store.c.associate_id == bindparam("associate_id"))
 )
@@ -206,12 +212,14 @@ async def put_associate(
     location_ids: Sequence[UUID],
     now: datetime,
     pin: str | None = None,
+    pin_hash: str | None = None,
     active: bool = True,
 ) -> Associate:
     """Make or change the associate with this code. Repeating it changes nothing.
 
-    A new one needs a PIN; without `pin` the old one stays. Every change ends the associate's
-    sessions and lifts a lock. Raises `InvalidField`.
+    A new one needs a PIN (`pin_hash`: its hash, where `hash_new_pins` has made it already);
+    without `pin` the old one stays. Every change ends the associate's sessions and lifts a lock.
+    Raises `InvalidField`.
     """
     wanted = sorted(set(location_ids))
     if len(await conn.run(KNOWN_STORES, ids=wanted)) != len(wanted):
@@ -220,7 +228,7 @@ async def put_associate(
     associate_id = stored.id if stored is not None else ids.uuid7()
     result = Associate(associate_id, code, name, role, active, wanted)
     if stored is None:
-        await _create(conn, result, pin)
+        await _create(conn, result, pin, pin_hash)
         changes: dict[str, Any] = {"created": True}
     else:
         changes = await _change(conn, stored, result, pin)
@@ -270,12 +278,22 @@ async def sign_in(
     return await db.commit(start)
 
 
+async def hash_new_pins(conn: Connection, pins: Mapping[str, str]) -> dict[str, str]:
+    """Hash the PINs, given by code, of associates that do not exist yet: side by side, for many."""
+    known = set(await conn.run(KNOWN, codes=list(pins)))
+    new = [code for code in pins if code not in known]
+    hashes = await asyncio.gather(*(hash_pin(pins[code]) for code in new))
+    return dict(zip(new, hashes, strict=True))
+
+
 async def hash_pin(pin: str) -> str:
     """A PIN as it is stored. Takes a core for a moment, so it runs in a thread."""
     return await asyncio.get_running_loop().run_in_executor(_threads, _hasher().hash, pin)
 
 
-async def _create(conn: Connection, wanted: Associate, pin: str | None) -> None:
+async def _create(
+    conn: Connection, wanted: Associate, pin: str | None, pin_hash: str | None
+) -> None:
     if pin is None:
         raise InvalidField(path="/pin", reason="A new associate needs a PIN.")
     await conn.run(
@@ -285,7 +303,7 @@ async def _create(conn: Connection, wanted: Associate, pin: str | None) -> None:
         called=wanted.name,
         as_role=wanted.role,
         is_active=wanted.active,
-        hashed=await hash_pin(pin),
+        hashed=pin_hash or await hash_pin(pin),
     )
     await conn.run(SET_STORES, associate_id=wanted.id, ids=wanted.location_ids)
 
@@ -329,7 +347,8 @@ async def _fits(pin_hash: str | None, pin: str) -> bool:
 
 @lru_cache
 def _hasher() -> PasswordHasher:
-    return PasswordHasher()
+    # OWASP's parameters for argon2id. More would not help: a few digits are guarded by the lock.
+    return PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 @lru_cache
