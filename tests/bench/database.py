@@ -10,11 +10,11 @@ import subprocess
 import tempfile
 from statistics import median
 from time import perf_counter
-from uuid import UUID
 
 import psycopg
 
 from api.postgres import find_programs
+from tests.shop import Shop
 
 SECONDS = 6
 
@@ -33,7 +33,7 @@ WITH chosen AS (
   INSERT INTO orders (id, number, state, channel, key_id, location_id, currency, tax_included,
     subtotal_minor, discount_minor, tax_minor, total_minor, tender, created_at, placed_at)
   SELECT order_id, order_id::text, 'placed', 'web', order_id, '{location}', 'MXN', true,
-    20000, 2000, 2483, 18000, 'pay_at_pickup', now(), now() FROM chosen
+    20000, 2000, 2482, 18000, 'pay_at_pickup', now(), now() FROM chosen
 ), l AS (
   INSERT INTO order_line (order_id, line_number, fulfillment_id, sku, name, quantity,
     unit_price_minor, discount_minor, tax_rate_bp, tax_minor, total_minor, units, final_sale,
@@ -60,13 +60,11 @@ FROM chosen, generate_series(1, 2);
 """
 
 
-def orders_per_second(
-    dsn: str, location_id: UUID, skus: int, tag: str, *, hot: bool, clients: int
-) -> float:
+def orders_per_second(dsn: str, shop: Shop, skus: int, *, hot: bool, clients: int) -> float:
     """What `pgbench` reaches with one order per transaction."""
     script = ORDER_SQL.format(
-        location=location_id,
-        tag=tag,
+        location=shop.stores[0].location_id,
+        tag=shop.tag,
         a="0" if hot else ":a",
         b="1" if hot else ":b",
         answer="convert_to(repeat('x', 900), 'UTF8')",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import msgspec
+import psycopg
 
 from api.database import prepare
 from api.postgres import Server
@@ -36,6 +37,9 @@ class Running(msgspec.Struct):
     dsn: str
     database: Database
     shop: Shop
+    peer_dsn: str
+    """A database of its own for `pgbench`, which writes orders that nobody decided."""
+    peer_shop: Shop
     key: str
     port: int
     ceiling_port: int
@@ -84,12 +88,15 @@ async def running(home: Path) -> AsyncGenerator[Running]:
         database = await Database.open(dsn, max_size=4, statement_timeout_seconds=300)
         shop = await make_shop(database, skus=SKUS, stores=STORES, on_hand=UNITS)
         key = await _key_and_coupon(database)
+        peer_dsn, peer_shop = await _peer(server)
         _wait(f"http://{HOST}:{configured.port}/health", children[1])
         _wait(f"http://{HOST}:{ceiling.port}/v1/availability?sku=x", children[3])
         yield Running(
             dsn,
             database,
             shop,
+            peer_dsn,
+            peer_shop,
             key,
             configured.port,
             ceiling.port,
@@ -106,6 +113,17 @@ async def running(home: Path) -> AsyncGenerator[Running]:
         for child in children:
             child.wait(timeout=30)
         server.stop()
+
+
+async def _peer(server: Server) -> tuple[str, Shop]:
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE peer")
+    dsn = server.dsn("peer")
+    await prepare(dsn)
+    database = await Database.open(dsn, max_size=1, statement_timeout_seconds=300)
+    shop = await make_shop(database, skus=SKUS, stores=1, on_hand=UNITS)
+    await database.close()
+    return dsn, shop
 
 
 def _start(command: list[str], given: Settings, home: Path) -> "subprocess.Popen[bytes]":
