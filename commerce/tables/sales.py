@@ -228,6 +228,11 @@ Index(
     postgresql_where=text("state IN ('pending', 'unknown')"),
 )
 Index(
+    "payment_operation_failed_capture_idx",
+    payment_operation.c.payment_id,
+    postgresql_where=text("kind = 'capture' AND state = 'failed'"),
+)
+Index(
     "payment_operation_return_idx",
     payment_operation.c.return_id,
     postgresql_where=text("return_id IS NOT NULL"),

@@ -816,6 +816,13 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.PrimaryKeyConstraint("id", name=op.f("payment_operation_pkey")),
     )
     op.create_index(
+        "payment_operation_failed_capture_idx",
+        "payment_operation",
+        ["payment_id"],
+        unique=False,
+        postgresql_where=sa.text("kind = 'capture' AND state = 'failed'"),
+    )
+    op.create_index(
         "payment_operation_open_idx",
         "payment_operation",
         ["next_attempt_at"],
