@@ -7,7 +7,8 @@ be told again from the beginning, as a client repeats a request that was never a
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from tests import counter
 from tests.shop import Shop
 from tests.simulation import story
 from tests.simulation.story import Moment, answer_the_bank
-from tests.simulation.watching import WatchedDatabase, WatchedGateway
+from tests.simulation.watching import Boundary, WatchedDatabase, WatchedGateway
 from tests.stripe_server import WEBHOOK_SECRET
 
 DECLINED = "pm_card_chargeDeclined"
@@ -234,43 +235,58 @@ def live(scene: Scene, name: str, die_at: int | None, victim: int) -> None:
     asyncio.run(_live(scene, name, die_at, victim))
 
 
+def sweep(scene: Scene, die_at: int | None) -> None:
+    """Take over what a dead process left lying; die at that boundary of it, too."""
+    asyncio.run(_sweep(scene, die_at))
+
+
 def finish(scene: Scene, name: str) -> None:
     """What comes after a crash: the sweep, everybody repeats what was not answered, the sweep."""
     asyncio.run(_finish(scene, name))
 
 
 async def _live(scene: Scene, name: str, die_at: int | None, victim: int) -> None:
+    deadly = _deadly(scene.boundaries, die_at, victim)
+    async with _people(scene, deadly, Moment(scene.at)) as people:
+        await STORIES[name](people)
+
+
+async def _sweep(scene: Scene, die_at: int | None) -> None:
+    deadly = _deadly(scene.boundaries.with_suffix(".sweep"), die_at, 0)
+    async with _people(scene, deadly, Moment(scene.at + timedelta(minutes=2))) as people:
+        await people.sweep(A_FEW)
+
+
+async def _finish(scene: Scene, name: str) -> None:
+    clock = Moment(scene.at + timedelta(minutes=7))
+    async with _people(scene, lambda _: None, clock) as people:
+        await people.sweep(A_FEW)
+        await STORIES[name](people)
+        await people.sweep(MANY)
+
+
+def _deadly(boundaries: Path, die_at: int | None, victim: int) -> Boundary:
+    """Notes each boundary, and kills at one of them."""
     reached = 0
 
     def boundary(at: str) -> None:
         nonlocal reached
         reached += 1
-        with scene.boundaries.open("a") as log:
+        with boundaries.open("a") as log:
             log.write(f"{at}\n")
         if reached == die_at:
             os.kill(victim or os.getpid(), signal.SIGKILL)
 
-    await _tell(scene, name, boundary, Moment(scene.at), sweep=False)
+    return boundary
 
 
-async def _finish(scene: Scene, name: str) -> None:
-    clock = Moment(scene.at + timedelta(minutes=2))
-    await _tell(scene, name, lambda _: None, clock, sweep=True)
-
-
-async def _tell(
-    scene: Scene, name: str, boundary: Callable[[str], None], clock: Moment, *, sweep: bool
-) -> None:
+@asynccontextmanager
+async def _people(scene: Scene, boundary: Boundary, clock: Moment) -> AsyncGenerator[People]:
     db = WatchedDatabase(await Database.open(scene.dsn, max_size=4), boundary)
     gateway = StripeGateway(
         api_key="sk_test_crashes", api_base=scene.stripe_url, webhook_secret=WEBHOOK_SECRET
     )
-    people = People(scene, db, WatchedGateway(gateway, boundary), clock)
-    if sweep:
-        await people.sweep(A_FEW)
-    await STORIES[name](people)
-    if sweep:
-        await people.sweep(MANY)
+    yield People(scene, db, WatchedGateway(gateway, boundary), clock)
     await gateway.close()
     await db.close()
 

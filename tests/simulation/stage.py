@@ -57,10 +57,30 @@ class Stage(msgspec.Struct, frozen=True):
 
     async def crash(self, name: str, number: int, clean: Clean) -> None:
         """Tell it again, die at that boundary, and see that it ends the same."""
-        scene = await self.scene()
-        assert in_a_process(crashing.live, scene, name, number, OURSELVES) == KILLED
+        scene = await self.left_lying(name, number)
         assert scene.boundaries.read_text().splitlines() == clean.boundaries[:number]
         await self.compare(scene, name, number, clean)
+
+    async def crash_twice(self, name: str, number: int, clean: Clean) -> list[str]:
+        """Die at that boundary, then die at each boundary of the sweep that takes over.
+
+        Returns the boundaries of the sweep.
+        """
+        scene = await self.left_lying(name, number)
+        assert in_a_process(crashing.sweep, scene, None) == 0
+        boundaries = scene.boundaries.with_suffix(".sweep").read_text().splitlines()
+        await self.compare(scene, name, number, clean)
+        for second in range(1, len(boundaries) + 1):
+            scene = await self.left_lying(name, number)
+            assert in_a_process(crashing.sweep, scene, second) == KILLED
+            await self.compare(scene, name, number, clean)
+        return boundaries
+
+    async def left_lying(self, name: str, number: int) -> Scene:
+        """A story whose process has died at that boundary."""
+        scene = await self.scene()
+        assert in_a_process(crashing.live, scene, name, number, OURSELVES) == KILLED
+        return scene
 
     async def compare(self, scene: Scene, name: str, number: int, clean: Clean) -> None:
         """After a crash: everybody goes on, and it ends the same."""

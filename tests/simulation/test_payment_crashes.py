@@ -2,7 +2,8 @@
 
 The boundaries are recorded from a clean run of each story, so that a new one cannot be forgotten.
 Processes are real and die by SIGKILL; the fake Stripe's own books are the judge. `make test` dies
-at each boundary where a story reaches it first, `make soak` every time that it is reached.
+at each boundary where a story reaches it first, `make soak` every time that it is reached. The
+sweep that takes over dies as well.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -85,5 +86,22 @@ async def test_every_story_ends_the_same_wherever_its_process_dies(
                 await stage.crash(name, number, clean)
             died_at.add(boundary)
     calls = ("create", "confirm", "retrieve", "capture", "void", "refund")
+    moments = {f"{call}: {moment} the call" for call in calls for moment in ("before", "after")}
+    assert moments <= died_at
+
+
+@pytest.mark.timeout(900)
+async def test_a_story_ends_the_same_wherever_the_sweep_dies_that_takes_over(
+    stage: Stage, request: pytest.FixtureRequest
+) -> None:
+    always = request.config.getoption("--hypothesis-profile") == "soak"
+    died_at: set[str] = set()
+    lost = ("capture: after the call", "refund: before the call")
+    for name in STORIES if always else ("bought_and_brought_back",):
+        clean = await stage.clean(name)
+        for number, boundary in enumerate(clean.boundaries, start=1):
+            if boundary in lost or always:
+                died_at |= {*await stage.crash_twice(name, number, clean)}
+    calls = ("retrieve", "refund", "find_refund")
     moments = {f"{call}: {moment} the call" for call in calls for moment in ("before", "after")}
     assert moments <= died_at
