@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby, islice
 from operator import itemgetter
-from pathlib import Path
 from typing import Literal, cast
 
 import click
@@ -29,9 +28,8 @@ ORIGINS = ("http://localhost:3000", "http://localhost:5173", "http://localhost:8
 """Where the development servers of web frontends usually are."""
 
 
-def seed_demo(dsn: str, state_dir: Path) -> SampleKeys:
+def seed_demo(dsn: str) -> SampleKeys:
     """Fill an empty database, all or nothing. `dsn` must lead past a pooler."""
-    del state_dir
     return asyncio.run(_seed(dsn))
 
 

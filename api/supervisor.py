@@ -134,7 +134,7 @@ class Supervisor:
         self._say("loading the demo retailer")
         from api.seed import seed_demo  # only a first start needs it
 
-        keys = seed_demo(self._settings.direct_url, self._settings.state_dir)
+        keys = seed_demo(self._settings.direct_url)
         sample_keys.save(self._settings.state_dir, keys)
         self._say("demo retailer loaded")
 

@@ -15,7 +15,9 @@ from commerce.tables.goods import (
     item,
     price,
     price_zone,
+    refused_stock_line,
     sku,
+    stock_file,
     store,
     tax_zone,
 )
@@ -71,6 +73,7 @@ __all__ = [
     "price_zone",
     "provider_event",
     "rate_window",
+    "refused_stock_line",
     "return_",
     "return_line",
     "return_unit",
@@ -78,6 +81,7 @@ __all__ = [
     "shopper",
     "sku",
     "staff_record",
+    "stock_file",
     "store",
     "tax_zone",
 ]

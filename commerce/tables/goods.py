@@ -111,6 +111,24 @@ coupon = Table(
     CheckConstraint("max_redemptions IS NULL OR redeemed <= max_redemptions", name="limit"),
 )
 
+# How far a file of stock movements was loaded, because each of its lines may count only once.
+stock_file = Table(
+    "stock_file",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("first_loaded_at", DateTime(timezone=True), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("done_through", Integer, nullable=False, server_default=text("0")),
+)
+
+# Lines before that which were refused, and are tried again when the file comes again.
+refused_stock_line = Table(
+    "refused_stock_line",
+    metadata,
+    Column("file_id", Uuid, ForeignKey("stock_file.id"), primary_key=True),
+    Column("line", Integer, primary_key=True),
+)
+
 # A cart is read and written whole, so its lines stand in its row, under the lock that it has
 # anyway: {sku: [quantity, the cart's version when the SKU was added]}.
 cart = Table(

@@ -555,6 +555,14 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.PrimaryKeyConstraint("id", name=op.f("staff_record_pkey")),
     )
     op.create_table(
+        "stock_file",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("first_loaded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("done_through", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("stock_file_pkey")),
+    )
+    op.create_table(
         "stock_ledger",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -666,6 +674,15 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         ["deadline_at"],
         unique=False,
         postgresql_where=sa.text("state IN ('pending', 'requires_action')"),
+    )
+    op.create_table(
+        "refused_stock_line",
+        sa.Column("file_id", sa.Uuid(), nullable=False),
+        sa.Column("line", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["file_id"], ["stock_file.id"], name=op.f("refused_stock_line_file_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("file_id", "line", name=op.f("refused_stock_line_pkey")),
     )
     op.create_table(
         "return",

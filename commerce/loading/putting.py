@@ -1,9 +1,4 @@
-"""Putting import records where they belong: one verb for every kind, for files, routes and demo.
-
-Each record is answered by itself: None, or what is wrong with it; good ones are stored, wrong ones
-change nothing. All kinds but stock say how things are to be, so repeating them is harmless; stock
-says what happened.
-"""
+"""One verb for records of every kind: each goes to the noun that owns it, and is answered."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -58,9 +53,11 @@ PERMISSIONS: dict[Kind, str] = {
 
 
 async def put(conn: Connection, kind: Kind, records: Sequence[Record], *, by: Act) -> list[Outcome]:
-    """Store records of one kind; one outcome each, in order. At most a few hundred at once.
+    """Store records of one kind, a few hundred at most; one outcome each, in order.
 
-    The write is on the staff record. Raises PermissionDenied, SessionRequired.
+    A wrong one changes nothing and costs the others nothing. The write is on the staff record.
+    Raises PermissionDenied, SessionRequired. Safe to repeat for every kind but stock, which says
+    what happened and not how things are to be.
     """
     by.who.require(PERMISSIONS[kind])
     outcomes = await _LOADERS[kind](conn, records, by)
