@@ -26,6 +26,7 @@ from api.limits import Limiter
 from api.log import Log
 from api.problem_json import Language, spoken
 from commerce.access import Principal
+from commerce.directory import Directory
 from commerce.kernel.clock import Clock
 from commerce.kernel.settings import Settings
 from commerce.kernel.sql import Connection, Database
@@ -54,6 +55,7 @@ class Services:
         self.keyring = Keyring(database, now)
         self.limiter = Limiter(database, now, log)
         self.doorbell = Doorbell(settings.direct_url, log)
+        database.on_commit = self.doorbell.ring
         self.closing = AsyncExitStack()
         """What is pushed here is closed when the process ends, before the database is."""
         self._parts: dict[Callable[..., Any], Any] = {}
@@ -94,6 +96,11 @@ class Services:
         )
         self.closing.push_async_callback(gateway.close)
         return gateway
+
+
+def directory(services: Services) -> Directory:
+    """The stores as this process knows them: `services.part(directory)`."""
+    return Directory(services.database)
 
 
 def services_of(scope: Scope) -> Services:

@@ -11,6 +11,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
+
+from api import supervisor
 from api.log import Log
 from api.work import Work
 from commerce.kernel import clock, settings
@@ -18,6 +21,7 @@ from commerce.kernel.clock import Clock
 from commerce.kernel.settings import Settings
 from commerce.kernel.sql import Database
 from commerce.notifications import Post
+from tests.stripe_server import free_port
 
 SECRET = b"s" * 32
 PROJECT = Path(__file__).parent.parent
@@ -78,6 +82,42 @@ class WorkerProcess:
             self._process.kill()
             self.lines += self._process.communicate()[0]
             self._process = None
+
+
+class WebProcess:
+    """The web server that the product runs, with one process."""
+
+    def __init__(self, dsn: str) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._settings = Settings(database_url=dsn, port=port, log_level="error")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [*supervisor.web_command(self._settings), "api.app:application"],
+            cwd=PROJECT,
+            env=settings.inherited(os.environ) | self._settings.environ(),
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    async def ready(self) -> None:
+        """Wait until it answers."""
+
+        async def answers() -> bool:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                try:
+                    return (await client.get(f"{self.url}/health")).status_code in (200, 503)
+                except httpx.TransportError:
+                    return False
+
+        await until(answers, what="an answer of the web server")
 
 
 async def until(

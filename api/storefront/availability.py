@@ -1,5 +1,6 @@
 """Routes for availability: what can be picked up where, from when, and why not."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -14,9 +15,8 @@ from api.answers import encoded
 from api.auth import may
 from api.contract import answers, no_key_needed, raises
 from api.pages import Cursor, Page, PageSize, decode_id, page_of
-from api.services import Services, services_of
+from api.services import Services, directory, services_of
 from api.storefront.catalog import Code
-from api.storefront.stores import directory
 from commerce import availability, catalog
 from commerce.access import Principal, StoreNotAllowed
 from commerce.availability import Ask, Pickup, Reason, TooMany
@@ -190,7 +190,7 @@ async def get_availability(
     asked = availability.ask(sku, at, now=now)
     found = await services.part(questions).submit(asked)
     skus = [
-        SkuAvailability(code, [_at_store(*each) for each in zip(at.spots, of_sku, strict=True)])
+        SkuAvailability(code, _at_stores(at.spots, of_sku))
         for code, of_sku in zip(asked.skus, found, strict=True)
     ]
     return encoded(AvailabilityView(now, skus))
@@ -288,20 +288,22 @@ async def _spots(
     raise InvalidField(path=f"/{missing}", reason="latitude and longitude go together")
 
 
-def _at_store(spot: Spot, pickup: Pickup) -> StoreAvailability:
-    store = spot.store
-    return StoreAvailability(
-        store.location_id,
-        store.code,
-        store.name,
-        spot.distance_km,
-        pickup.available_to_promise,
-        pickup.reason,
-        pickup.on_hand,
-        pickup.reserved,
-        pickup.safety_stock,
-        spot.promised_at if pickup.available_to_promise else None,
-    )
+def _at_stores(spots: Sequence[Spot], pickups: Sequence[Pickup]) -> list[StoreAvailability]:
+    return [
+        StoreAvailability(
+            spot.store.location_id,
+            spot.store.code,
+            spot.store.name,
+            spot.distance_km,
+            pickup.available_to_promise,
+            pickup.reason,
+            pickup.on_hand,
+            pickup.reserved,
+            pickup.safety_stock,
+            spot.promised_at if pickup.available_to_promise else None,
+        )
+        for spot, pickup in zip(spots, pickups, strict=True)
+    ]
 
 
 def _basket(

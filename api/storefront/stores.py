@@ -10,10 +10,9 @@ from litestar.params import FromPath
 from api.auth import may
 from api.contract import raises
 from api.pages import Cursor, Page, PageSize, decode, page_of
-from api.services import Services
+from api.services import Services, directory
 from commerce import opening_hours, stores
 from commerce.access import Principal
-from commerce.directory import Directory
 from commerce.importing.records import WEEKDAYS
 from commerce.kernel.errors import NotFound
 from commerce.kernel.sql import Connection
@@ -64,11 +63,6 @@ class StoreView(msgspec.Struct, frozen=True, kw_only=True):
             currency=store.currency,
             tax_included=store.tax_included,
         )
-
-
-def directory(services: Services) -> Directory:
-    """The stores as this process knows them: `services.part(directory)`."""
-    return Directory(services.database)
 
 
 async def default_store(services: Services, who: Principal, store_id: UUID | None) -> Store | None:

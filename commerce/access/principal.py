@@ -53,6 +53,9 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "key.write": (),
     "associate.write": (),
     "staff_record.read": (),
+    # what runs behind it all
+    "ops.read": (),
+    "ops.write": (),
 }
 """Who holds each permission: kinds of keys, `shopper` for a shopper's session, roles of associates.
 
