@@ -15,7 +15,7 @@ from litestar import Litestar, Request, Response
 from litestar.config.app import AppConfig
 from litestar.handlers import HTTPRouteHandler
 
-from api.auth import Guard
+from api.auth import authorize, guard_of
 from api.bodies import StrictBody
 from api.database import open_database
 from api.log import Log
@@ -37,9 +37,12 @@ ROUTES: tuple[str, ...] = (
     "api.storefront.orders",
     "api.storefront.payments",
     "api.storefront.returns",
+    "api.storefront.feed",
     "api.storefront.sessions",
     "api.store.baskets",
+    "api.store.feed",
     "api.store.orders",
+    "api.store.payments",
     "api.store.pickups",
     "api.store.returns",
     "api.store.sessions",
@@ -86,6 +89,7 @@ def build(routes: Sequence[Any], lifespan: Sequence[Callable[..., Any]]) -> Lite
         AppConfig(
             route_handlers=list(routes),
             dependencies=dict(DEPENDENCIES),
+            before_request=authorize,
             dto=StrictBody,
             return_dto=None,
             exception_handlers={Exception: _problem},
@@ -149,8 +153,7 @@ def handlers(app: Litestar) -> list[HTTPRouteHandler]:
 def _deny_by_default(app: Litestar) -> None:
     """A route that forgot to say who may call it, or how it is repeated, must not reach anybody."""
     for handler in handlers(app):
-        guards = [guard for guard in handler.resolve_guards() if isinstance(guard, Guard)]
-        assert len(guards) == 1, f"{handler} needs one guard: may(...) or public()"
+        guard_of(handler)
         marked = vars(handler.fn).keys() & {"takes_effect_once", "needs_no_key"}
         assert "POST" not in handler.http_methods or marked, (
             f"{handler} is a POST: it needs @once, @claims_itself or @no_key_needed(reason)"

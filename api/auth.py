@@ -12,13 +12,13 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
+from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from api.refusals import KeyMissing
 from commerce import access
 from commerce.access import PERMISSIONS, KeyInvalid, Principal, SessionInvalid
-from commerce.kernel import ids
 from commerce.kernel.clock import Clock
 from commerce.kernel.errors import CommerceError
 from commerce.kernel.sql import Database
@@ -26,6 +26,7 @@ from commerce.kernel.sql import Database
 KEPT_SECONDS = 5.0
 MAX_KEPT = 10_000
 _BEARER = "bearer "
+_GUARD = "guard"
 
 
 class Guard:
@@ -43,6 +44,8 @@ class Guard:
         if not self.permissions:
             return
         who = connection.scope["user"]
+        if who is None:
+            raise KeyMissing
         if isinstance(who, CommerceError):
             raise who
         for permission in self.permissions:
@@ -62,6 +65,31 @@ def public() -> Guard:
     return Guard(())
 
 
+async def authorize(request: Request[Any, Any, Any]) -> None:
+    """Ask the route's guard. Runs before the route does anything.
+
+    The framework would call guards itself, and copy the whole handler for each call, which costs
+    as much as everything else that we do around a request.
+    """
+    handler = request.route_handler
+    guard: Guard | None = handler.opt.get(_GUARD)
+    if guard is not None:
+        await guard(request, handler)
+
+
+def guard_of(handler: BaseRouteHandler) -> Guard:
+    """The one guard of a route, which `authorize` will ask. Without one the route is a bug."""
+    if _GUARD not in handler.opt:
+        guards = handler.resolve_guards()
+        ours = [guard for guard in guards if isinstance(guard, Guard)]
+        assert len(ours) == 1, f"{handler} needs one guard: may(...) or public()"
+        assert guards == ours, f"{handler} has a guard that is not ours"
+        handler.opt[_GUARD] = ours[0]
+        guards.clear()
+    guard: Guard = handler.opt[_GUARD]
+    return guard
+
+
 class Keyring:
     """Principals that were verified in the last seconds, and those that were refused."""
 
@@ -71,20 +99,22 @@ class Keyring:
         self._kept: dict[bytes, tuple[float, Principal | CommerceError]] = {}
         self._origins: tuple[float, frozenset[str]] = (0.0, frozenset())
 
-    async def principal(self, key: str, authorization: str) -> Principal | CommerceError:
-        """Who presents these two headers, or why they are nobody. Empty: not sent."""
-        if not key:
-            return KeyMissing()
-        digest = ids.digest(f"{key}\0{authorization}")
-        kept = self._kept.get(digest)
-        moment = asyncio.get_running_loop().time()
-        if kept is not None and kept[0] > moment:
-            return kept[1]
-        verified = await self._verify(key, authorization)
+    def kept(self, digest: bytes) -> Principal | CommerceError | None:
+        """What was found out in the last seconds about these two headers."""
+        found = self._kept.get(digest)
+        if found is None or found[0] <= asyncio.get_running_loop().time():
+            return None
+        return found[1]
+
+    async def verify(
+        self, digest: bytes, key: bytes, authorization: bytes
+    ) -> Principal | CommerceError:
+        """Who presents these two headers, or why they are nobody. Kept under their digest."""
+        verified = await self._verify(key.decode("latin-1"), authorization.decode("latin-1"))
         self._kept.pop(digest, None)
         if len(self._kept) >= MAX_KEPT:
             self._kept.pop(next(iter(self._kept)))
-        self._kept[digest] = (moment + KEPT_SECONDS, verified)
+        self._kept[digest] = (asyncio.get_running_loop().time() + KEPT_SECONDS, verified)
         return verified
 
     async def origins(self) -> frozenset[str]:
@@ -101,11 +131,10 @@ class Keyring:
         """Verify a key, a session or an associate anew with its next request."""
         self._origins = (0.0, frozenset())
         for digest, (_, who) in list(self._kept.items()):
-            if isinstance(who, Principal) and subject_id in (
-                who.key_id,
-                who.session_id,
-                who.associate_id,
-            ):
+            named = (
+                (who.key_id, who.session_id, who.associate_id) if isinstance(who, Principal) else ()
+            )
+            if subject_id in named:
                 del self._kept[digest]
 
     async def _verify(self, key: str, authorization: str) -> Principal | CommerceError:

@@ -27,7 +27,7 @@ _encode = msgspec.json.Encoder().encode
 _LEVEL_OF_REQUESTS = LEVELS.index("info")
 
 
-class Access(msgspec.Struct, frozen=True, tag_field="message", tag="request"):
+class Access(msgspec.Struct, frozen=True, gc=False, tag_field="message", tag="request"):
     """The line of one request."""
 
     at: datetime

@@ -4,6 +4,9 @@ One plain ASGI layer, because each layer costs a share of every request. Authent
 here and only notes who is calling; the route's guard decides (`api/auth.py`).
 """
 
+from hashlib import sha256
+from itertools import count
+from secrets import token_hex
 from time import perf_counter
 from typing import Any
 from uuid import UUID
@@ -15,7 +18,7 @@ from litestar.types import HTTPScope, Message, Receive, Scope, Send
 from api.limits import Allowance
 from api.metrics import Metrics
 from api.problem_json import Problem, refusal_of, render
-from api.refusals import KeyMissing, OriginNotAllowed, RateLimited
+from api.refusals import OriginNotAllowed, RateLimited
 from api.services import Services
 from commerce.access import Principal
 from commerce.kernel import ids
@@ -26,6 +29,11 @@ REFUSED_PER_MINUTE = 600
 """Requests with a bad key that one address may make; each may cost a look-up."""
 
 UNMATCHED = "unmatched"
+_ABANDONED = 499
+"""The client left before there was an answer."""
+
+_PROCESS = token_hex(8)
+_NUMBERS = count()
 _NOBODY = UUID(int=0)
 _CORS_METHODS = b"GET, POST, PUT, PATCH, DELETE"
 _CORS_HEADERS = (
@@ -45,12 +53,12 @@ class Edge:
 
     def __init__(self, app: Litestar, metrics: Metrics) -> None:
         self.app = app
-        self._metrics = metrics
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
         if scope["type"] == ScopeType.HTTP:
-            await _Exchange(self.app, self._metrics, scope, receive, send).run()
+            await _Exchange(self, scope, send).run(receive)
         else:
             await self.app(scope, receive, send)
 
@@ -60,11 +68,9 @@ class _Exchange:
 
     __slots__ = (
         "allowance",
-        "app",
+        "edge",
         "headers",
-        "metrics",
         "origin",
-        "receive",
         "request_id",
         "scope",
         "send",
@@ -73,58 +79,56 @@ class _Exchange:
         "who",
     )
 
-    def __init__(
-        self, app: Litestar, metrics: Metrics, scope: HTTPScope, receive: Receive, send: Send
-    ) -> None:
-        self.app = app
-        self.metrics = metrics
-        self.scope = scope
-        self.receive = receive
+    def __init__(self, edge: Edge, scope: HTTPScope, send: Send) -> None:
+        self.edge = edge
+        self.scope: Any = scope
         self.send = send
-        self.services: Services = app.state.services
+        self.services: Services = edge.app.state.services
         self.headers = dict(scope["headers"])
         self.origin = self.headers.get(b"origin")
         self.request_id = _request_id(self.headers.get(b"x-request-id"))
-        self.who: Principal | CommerceError = KeyMissing()
+        self.who: Principal | CommerceError | None = None
         self.allowance: Allowance | None = None
         self.status = 0
 
-    async def run(self) -> None:
+    async def run(self, receive: Receive) -> None:
         """Answer, whatever happens, and note it."""
         started = perf_counter()
-        scope: Any = self.scope
+        scope = self.scope
         scope["request_id"] = self.request_id
         try:
-            refused = await self._admit()
+            key = self.headers.get(b"x-api-key")
+            refused = await self._admit(key) if key else None
             scope["user"] = self.who
             if refused is not None:
                 await self._refuse(refused)
             elif self.origin is not None and self._is_preflight():
                 await self._preflight()
             else:
-                await self.app(self.scope, self.receive, self._answer)
+                await self.edge.app(scope, receive, self._answer)
         except BaseException:
-            self.status = self.status or 499
+            self.status = self.status or _ABANDONED
             raise
         finally:
             self._note(perf_counter() - started)
 
-    async def _admit(self) -> CommerceError | None:
+    async def _admit(self, key: bytes) -> CommerceError | None:
         """Find out who is calling and whether they call too often."""
-        key = self.headers.get(b"x-api-key", b"").decode("latin-1")
-        if not key:
-            return None
-        authorization = self.headers.get(b"authorization", b"").decode("latin-1")
-        try:
-            self.who = await self.services.keyring.principal(key, authorization)
-        except Exception as error:  # noqa: BLE001  without a database nobody can be verified: say so
-            refused = refusal_of(error)
-            self.services.log.fault("nobody verified", error, request_id=self.request_id)
-            return refused
-        if isinstance(self.who, Principal):
-            subject, limit = f"key:{self.who.key_id}", self.who.requests_per_minute
+        authorization = self.headers.get(b"authorization", b"")
+        digest = sha256(b"%s\0%s" % (key, authorization)).digest()
+        keyring = self.services.keyring
+        who = keyring.kept(digest)
+        if who is None:
+            try:
+                who = await keyring.verify(digest, key, authorization)
+            except Exception as error:  # noqa: BLE001  nobody can be verified now: say so
+                self.services.log.fault("nobody verified", error, request_id=self.request_id)
+                return refusal_of(error)
+        self.who = who
+        if isinstance(who, Principal):
+            subject, limit = who.key_id.hex, who.requests_per_minute
         else:
-            subject, limit = f"address:{self._address()}", REFUSED_PER_MINUTE
+            subject, limit = self._address(), REFUSED_PER_MINUTE
         self.allowance = self.services.limiter.take(subject, limit)
         if self.allowance.allowed:
             return None
@@ -190,11 +194,11 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
     def _note(self, seconds: float) -> None:
-        scope: Any = self.scope
-        route = scope.get("path_template") or UNMATCHED
-        self.metrics.observe(scope["method"], route, self.status, seconds)
+        scope = self.scope
+        method, route = scope["method"], scope.get("path_template") or UNMATCHED
+        self.edge.metrics.observe(method, route, self.status, seconds)
         self.services.log.access(
-            method=scope["method"],
+            method=method,
             route=route,
             status=self.status,
             seconds=seconds,
@@ -215,7 +219,7 @@ def _request_id(given: bytes | None) -> str:
         text = given.decode("latin-1")
         if _ID_CHARACTERS.issuperset(text):
             return text
-    return ids.uuid7().hex
+    return f"{_PROCESS}{next(_NUMBERS):08x}"
 
 
 def _limit_headers(allowance: Allowance) -> tuple[tuple[bytes, bytes], ...]:

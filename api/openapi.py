@@ -20,7 +20,7 @@ from litestar.response import Response
 from msgspec.inspect import DateTimeType, Field, Metadata, NoneType, StructType, Type
 from msgspec.inspect import UnionType as UnionOfTypes
 
-from api.auth import Guard
+from api.auth import Guard, guard_of
 from api.contract import ANSWERS, RAISES
 from api.once import HEADER
 from api.problem_json import CONTENT_TYPE
@@ -146,7 +146,7 @@ class _Document:
 
     def _operation(self, handler: HTTPRouteHandler, path: str) -> Schema:
         hints = get_type_hints(handler.fn, include_extras=True)
-        guard = next(g for g in handler.resolve_guards() if isinstance(g, Guard))
+        guard = guard_of(handler)
         summary, _, rest = (inspect.getdoc(handler.fn) or "").partition("\n")
         once = getattr(handler.fn, "takes_effect_once", False)
         parameters = self._parameters(handler, hints, path)

@@ -1,10 +1,10 @@
 """Who is let in at the edge: keys, guards, CORS, and how soon a revocation counts."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
-from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -12,11 +12,11 @@ import pytest
 from litestar import get, post
 
 from api.app import build
-from api.auth import KEPT_SECONDS, Guard, may, public
+from api.auth import KEPT_SECONDS, may, public
 from api.contract import no_key_needed
 from api.middleware import Edge
 from commerce import access
-from commerce.access import OPERATOR, PERMISSIONS, Principal
+from commerce.access import OPERATOR, Principal
 from commerce.kernel import clock
 from tests.api.conftest import MakeKey, client
 
@@ -164,7 +164,9 @@ async def test_the_request_id_is_the_callers_or_a_new_one(nobody: httpx.AsyncCli
     given = await nobody.get("/probe/open", headers={"X-Request-Id": "checkout-42"})
     assert given.headers["x-request-id"] == "checkout-42"
     strange = await nobody.get("/probe/open", headers={"X-Request-Id": "a b<script>"})
-    assert len(strange.headers["x-request-id"]) == 32
+    again = await nobody.get("/probe/open")
+    assert re.fullmatch(r"[0-9a-f]{24}", strange.headers["x-request-id"])
+    assert again.headers["x-request-id"] != strange.headers["x-request-id"]
 
 
 def test_a_route_without_a_guard_does_not_build() -> None:
@@ -195,14 +197,3 @@ def test_a_post_that_does_not_say_how_it_is_repeated_does_not_build() -> None:
 def test_a_permission_that_does_not_exist_is_a_bug() -> None:
     with pytest.raises(AssertionError, match="no such permission"):
         may("stock.steal")
-
-
-def test_every_permission_guards_a_route(edge: Edge) -> None:
-    guarded: set[str] = set()
-    for route in edge.app.routes:
-        for handler in getattr(route, "route_handlers", ()):
-            guards: list[Any] = handler.resolve_guards()
-            for guard in guards:
-                assert isinstance(guard, Guard)
-                guarded |= set(guard.permissions)
-    assert guarded <= PERMISSIONS.keys()
