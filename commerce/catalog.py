@@ -7,7 +7,7 @@ sold there.
 """
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -80,11 +80,6 @@ class _Changed(msgspec.Struct, frozen=True):
 class _ChangedPrice(msgspec.Struct, frozen=True):
     price_zone: str
     sku: str
-
-
-class _Price(msgspec.Struct, frozen=True):
-    sku: str
-    amount_minor: int
 
 
 class _Redeemed(msgspec.Struct, frozen=True):
@@ -195,12 +190,6 @@ ITEMS = Query(_page_of_items(true()), Item)
 ITEMS_OF_DEPARTMENT = Query(_page_of_items(_OF_DEPARTMENT), Item)
 ITEMS_FOUND = Query(_page_of_items(_contains_words()), Item)
 ITEMS_FOUND_IN_DEPARTMENT = Query(_page_of_items(and_(_OF_DEPARTMENT, _contains_words())), Item)
-PRICES = Query(
-    select(price.c.sku, price.c.amount_minor).where(
-        price.c.price_zone == _ZONE, price.c.sku == any_(_SKUS_WANTED)
-    ),
-    _Price,
-)
 
 
 async def upsert_skus(
@@ -341,24 +330,19 @@ async def items(
         values["department"] = department
     if search is None:
         return await conn.run(ITEMS if department is None else ITEMS_OF_DEPARTMENT, **values)
-    values["patterns"] = [f"%{_escape(word)}%" for word in fold(search).split()]
+    values["patterns"] = [f"%{_escape(word)}%" for word in _fold(search).split()]
     return await conn.run(
         ITEMS_FOUND if department is None else ITEMS_FOUND_IN_DEPARTMENT, **values
     )
 
 
-def fold(text: str) -> str:
+def _fold(text: str) -> str:
     """For comparing: lower case, Latin letters without their accents."""
     return unicodedata.normalize("NFC", text).translate(_FOLD).lower()
 
 
 def _escape(word: str) -> str:
     return word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-
-
-async def items_by_code(conn: Connection, codes: Sequence[str]) -> dict[str, Item]:
-    """Those of the items that exist."""
-    return {each.code: each for each in await conn.run(ITEMS_BY_CODE, codes=list(codes))}
 
 
 async def item_by_code(conn: Connection, code: str) -> Item:
@@ -379,18 +363,6 @@ async def skus_of(
     return found
 
 
-async def skus_by_code(
-    conn: Connection, skus: Sequence[str], *, zone: str | None
-) -> dict[str, Sku]:
-    """Those of the SKUs that exist, with their prices in the zone if one is given."""
-    return {each.sku: each for each in await conn.run(SKUS, skus=list(skus), zone=zone)}
-
-
-async def known_skus(conn: Connection, skus: Iterable[str]) -> set[str]:
-    """Those of the codes that are SKUs, sold or not."""
-    return set(await conn.run(KNOWN_SKUS, skus=list(set(skus))))
-
-
 async def sku_by_code(conn: Connection, code: str, *, zone: str | None) -> Sku:
     """One SKU. Raises NotFound."""
     found = await conn.first(SKUS, skus=[code], zone=zone)
@@ -405,10 +377,3 @@ async def sku_by_gtin(conn: Connection, gtin: str, *, zone: str | None) -> Sku:
     if found is None:
         raise NotFound(kind="gtin", id=gtin)
     return found
-
-
-async def prices(conn: Connection, zone: str, skus: Sequence[str]) -> dict[str, int]:
-    """Prices in minor units of the zone's currency; a SKU that is not sold there is left out."""
-    return {
-        each.sku: each.amount_minor for each in await conn.run(PRICES, zone=zone, skus=list(skus))
-    }

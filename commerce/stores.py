@@ -264,11 +264,6 @@ async def page(conn: Connection, *, after: str, limit: int) -> list[Store]:
     return await conn.run(PAGE_OF_STORES, after=after, page=limit)
 
 
-def is_open(of: Store, at: datetime) -> bool:
-    """Whether people can walk in."""
-    return opening_hours.is_open(of.opening_hours, of.time_zone, at)
-
-
 def promise_at(of: Store, now: datetime) -> datetime | None:
     """From when on an order placed now can be picked up: a moment at which the store is open.
 

@@ -181,7 +181,6 @@ async def test_promise_begins_with_the_next_whole_minute(db: Database) -> None:
     assert stores.promise_at(store, NOON) == NOON + timedelta(minutes=30)
     late = NOON + timedelta(seconds=1)
     assert stores.promise_at(store, late) == NOON + timedelta(minutes=31)
-    assert stores.is_open(store, NOON)
 
 
 async def picture(db: Database, shop: Shop) -> Picture:
