@@ -16,7 +16,9 @@ from api.contract import answers
 from api.services import Services
 
 _HERE = Path(__file__).parent
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src *"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+)
 _HTML = "text/html; charset=utf-8"
 
 
