@@ -7,7 +7,7 @@ sold there.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -361,6 +361,11 @@ async def skus_of(
     for each in await conn.run(SKUS_OF_ITEMS, codes=list(item_codes), zone=zone):
         found[each.item_code].append(each)
     return found
+
+
+async def known_skus(conn: Connection, skus: Iterable[str]) -> set[str]:
+    """Those of the codes that are SKUs, sold or not."""
+    return set(await conn.run(KNOWN_SKUS, skus=list(set(skus))))
 
 
 async def sku_by_code(conn: Connection, code: str, *, zone: str | None) -> Sku:
