@@ -17,7 +17,8 @@ from api.auth import public
 from api.contract import answers
 from api.doorbell import BROKEN
 from api.services import Services
-from commerce.kernel import partitions, readers
+from commerce.kernel import heartbeats, partitions, readers
+from commerce.kernel.heartbeats import Heartbeat
 from inventory import reservations
 
 PATIENCE_SECONDS = 2.0
@@ -43,6 +44,7 @@ class Examiner:
         self._services = services
         self._judging: asyncio.Task[Health] | None = None
         self._fresh_until = 0.0
+        self._began = services.now()
 
     async def health(self) -> Health:
         """At most a second old. Takes at most two, whatever the database does."""
@@ -67,6 +69,7 @@ class Examiner:
             relay = await self._age(readers.oldest_unread(conn, readers.RELAY))
             sweep = await self._age(reservations.oldest_expiry(conn))
             strays = await partitions.stray(conn)
+            beats = await heartbeats.last(conn)
         bounds = self._services.settings
         reasons = []
         if relay > bounds.health_relay_lag_seconds:
@@ -75,7 +78,17 @@ class Examiner:
             reasons.append(f"A hold died {sweep:.0f} s ago and was not swept: does the worker run?")
         if strays:
             reasons.append(f"{strays} rows of the logs lie outside of every month's partition.")
+        reasons += self._overdue(beats)
         return Health(not reasons, reasons, round(relay, 3), round(sweep, 3))
+
+    def _overdue(self, beats: list[Heartbeat]) -> list[str]:
+        """Recurring work that has stopped; after a pause of the whole product it gets its time."""
+        now = self._services.now()
+        return [
+            f"The sweep of {each.name} last succeeded at {each.at:%Y-%m-%d %H:%M:%S}Z."
+            for each in beats
+            if now > max(each.overdue_at, self._began + heartbeats.GRACE)
+        ]
 
     async def _age(self, asked: Awaitable[datetime | None]) -> float:
         since = await asked

@@ -6,6 +6,7 @@ other. Each is safe to repeat and to run twice at once, and notes its last succe
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import msgspec
 
@@ -105,7 +106,8 @@ async def run_once(work: Work, sweep: Sweep) -> None:
     """One of them, once; its heartbeat tells that it succeeded."""
     await sweep.run(work)
     async with work.database.transaction() as conn:
-        await heartbeats.beat(conn, sweep.name, now=work.now())
+        every = timedelta(seconds=sweep.seconds)
+        await heartbeats.beat(conn, sweep.name, every=every, now=work.now())
 
 
 async def _repeat(work: Work, sweep: Sweep) -> None:

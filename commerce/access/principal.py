@@ -56,6 +56,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     # what runs behind it all
     "ops.read": (),
     "ops.write": (),
+    "notification.read": (),
 }
 """Who holds each permission: kinds of keys, `shopper` for a shopper's session, roles of associates.
 

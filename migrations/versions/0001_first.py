@@ -235,6 +235,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         "heartbeat",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("overdue_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("heartbeat_pkey")),
         postgresql_with={"fillfactor": "50"},
     )
