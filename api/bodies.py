@@ -11,6 +11,8 @@ from litestar.dto import AbstractDTO
 from litestar.dto.data_structures import DTOFieldDefinition
 from litestar.typing import FieldDefinition
 
+from api.refusals import MalformedBody
+
 
 class StrictBody(AbstractDTO[Any]):
     """Litestar's hook for decoding a body."""
@@ -26,8 +28,11 @@ class StrictBody(AbstractDTO[Any]):
         cls._decoders[handler_id] = msgspec.json.Decoder(field_definition.annotation)
 
     def decode_bytes(self, value: bytes) -> Any:
-        """Raises msgspec's errors, which `api/problem_json.py` tells the client about."""
-        return self._decoders[self.asgi_connection.route_handler.handler_id].decode(value)
+        """Raises `MalformedBody`, and msgspec's errors, which `api/problem_json.py` explains."""
+        try:
+            return self._decoders[self.asgi_connection.route_handler.handler_id].decode(value)
+        except UnicodeDecodeError as error:
+            raise MalformedBody(reason=f"byte {error.start} of a text is not UTF-8") from error
 
     @classmethod
     def generate_field_definitions(cls, model_type: type[Any]) -> Generator[DTOFieldDefinition]:

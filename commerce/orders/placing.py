@@ -29,10 +29,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from commerce import customers, payments, pricing, stores
 from commerce.customers import Contact
 from commerce.kernel import events
-from commerce.kernel.errors import CommerceError
+from commerce.kernel.errors import CommerceError, InvalidField
 from commerce.kernel.events import Event
 from commerce.kernel.money import Money
-from commerce.kernel.sql import Connection, Query, columns_of, rows_of
+from commerce.kernel.sql import Connection, Query, records, records_of
 from commerce.orders.numbers import Numbers
 from commerce.orders.reading import Fulfillment, Head, Order, OrderLine
 from commerce.payments import NewPayment
@@ -128,35 +128,30 @@ class _Ready(msgspec.Struct, frozen=True):
     promised_at: datetime | None
 
 
-_HEADS = rows_of(
-    "h",
+_HEADS = records_of(
+    "new_orders",
     id=Uuid(), number=Text(), state=Text(), channel=Text(), key_id=Uuid(), shopper_id=Uuid(),
     contact_id=Uuid(), cart_id=Uuid(), location_id=Uuid(), currency=Text(), tax_included=Boolean(),
     subtotal_minor=BigInteger(), discount_minor=BigInteger(), tax_minor=BigInteger(),
     total_minor=BigInteger(), coupon_code=Text(), tender=Text(), created_at=DateTime(timezone=True),
     placed_at=DateTime(timezone=True),
 )  # fmt: skip
-_LINES = rows_of(
-    "l",
+_LINES = records_of(
+    "new_lines",
     order_id=Uuid(), line_number=Integer(), fulfillment_id=Uuid(), sku=Text(), name=Text(),
     quantity=Integer(), unit_price_minor=BigInteger(), discount_minor=BigInteger(),
     tax_rate_bp=Integer(), tax_minor=BigInteger(), total_minor=BigInteger(), units=JSONB(),
     final_sale=Boolean(), return_window_days=Integer(),
 )  # fmt: skip
-_FULFILLMENTS = rows_of(
-    "f",
+_FULFILLMENTS = records_of(
+    "new_fulfillments",
     id=Uuid(), order_id=Uuid(), location_id=Uuid(), demand_id=Uuid(), kind=Text(), state=Text(),
     promised_at=DateTime(timezone=True), requested_at=DateTime(timezone=True),
 )  # fmt: skip
 
 
-def _names(rows: TableValuedAlias) -> list[str]:
-    return [column.name for column in rows.c if column.name != "position"]
-
-
 def _insert(table: Table, rows: TableValuedAlias) -> Insert:
-    names = _names(rows)
-    return insert(table).from_select(names, select(*(rows.c[name] for name in names)))
+    return insert(table).from_select([column.name for column in rows.c], select(*rows.c))
 
 
 WRITE_ORDERS = Query(_insert(orders, _HEADS))
@@ -169,8 +164,9 @@ async def place(
 ) -> list[Order | CommerceError]:
     """Place many orders, first come, first served; per placement the order or why not.
 
-    Refusals: UnknownStore, UnknownSku, CouponRefused, PriceChanged, PickupUnavailable, StockShort,
-    HoldExpired. Not to be repeated after its commit: idempotency keys stand before it.
+    Refusals: UnknownStore, UnknownSku, CouponRefused, PriceChanged, InvalidField (a card that has
+    nothing to pay), PickupUnavailable, StockShort, HoldExpired. Not to be repeated after its
+    commit: idempotency keys stand before it.
     """
     if not placements:
         return []
@@ -198,7 +194,7 @@ def _decide(
         code = each.basket.coupon_code or ""
         try:
             quote = pricing.quote(each.basket, given, now=now, used=used.get(code, 0))
-            _check_total(each, quote)
+            _check_payable(each, quote)
             promised_at = _promise(each, given, now)
         except CommerceError as refusal:
             outcomes.append(refusal)
@@ -209,10 +205,12 @@ def _decide(
     return outcomes
 
 
-def _check_total(placement: Placement, quote: Quote) -> None:
+def _check_payable(placement: Placement, quote: Quote) -> None:
     total = Money(quote.total_minor, quote.currency)
     if placement.seen != total:
         raise PriceChanged(seen=placement.seen, total=total)
+    if placement.waits_for_payment and not quote.total_minor:
+        raise InvalidField(path="/tender", reason="there is nothing to pay; use pay_at_pickup")
 
 
 def _promise(placement: Placement, given: Terms, now: datetime) -> datetime | None:
@@ -297,12 +295,10 @@ async def _write(
     made = [_order(each, number, now) for each, number in zip(accepted, drawn, strict=True)]
     contacts = [each.placement.contact for each in accepted if each.placement.contact]
     await customers.add_contacts(conn, contacts)
-    await conn.later(WRITE_ORDERS, **columns_of([o.head for o in made], *_names(_HEADS)))
-    await conn.later(WRITE_LINES, **columns_of([line for o in made for line in o.lines],
-                                             *_names(_LINES)))  # fmt: skip
+    await conn.later(WRITE_ORDERS, new_orders=records([order.head for order in made]))
+    await conn.later(WRITE_LINES, new_lines=records([each for o in made for each in o.lines]))
     await conn.later(
-        WRITE_FULFILLMENTS,
-        **columns_of([o.fulfillments[0] for o in made], *_names(_FULFILLMENTS)),
+        WRITE_FULFILLMENTS, new_fulfillments=records([o.fulfillments[0] for o in made])
     )
     await payments.open_many(
         conn, [_payment(e, now) for e in accepted if e.placement.card], now=now
