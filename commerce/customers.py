@@ -37,7 +37,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from commerce.access import Principal, StartedSession, start_shopper_session
 from commerce.kernel import events, ids
 from commerce.kernel.errors import CommerceError, InvalidField
-from commerce.kernel.sql import Connection, Database, Query, rows_of
+from commerce.kernel.sql import Connection, Database, Query, records, records_of
 from commerce.tables.people import contact, notification, one_time_code, shopper
 
 Locale = Literal["en", "es"]
@@ -179,10 +179,13 @@ SHOPPER_BY_EMAIL = Query(select(shopper).where(shopper.c.email == bindparam("of"
 SHOPPER_BY_PHONE = Query(select(shopper).where(shopper.c.phone == bindparam("of")), Shopper)
 SHOPPER_BY_ID = Query(select(shopper).where(shopper.c.id == bindparam("of")), Shopper)
 
-_NEW = rows_of(
-    "n", id=Uuid(), shopper_id=Uuid(), name=Text(), email=Text(), phone=Text(), locale=Text()
+_NEW = records_of(
+    "contacts",
+    id=Uuid(),
+    shopper_id=Uuid(),
+    **{name: Text() for name in ("name", "email", "phone", "locale")},
 )
-_NEW_COLUMNS = [c for c in _NEW.c if c.name != "position"]
+_NEW_COLUMNS = list(_NEW.c)
 INSERT_CONTACTS = Query(
     upsert(contact)
     .from_select([c.name for c in _NEW_COLUMNS], select(*_NEW_COLUMNS).order_by(_NEW.c.id))
@@ -301,15 +304,7 @@ async def put_shopper(
 async def add_contacts(conn: Connection, contacts: Sequence[Contact]) -> None:
     """Keep the contacts of many orders at once. Repeating an id changes nothing."""
     if contacts:
-        await conn.later(
-            INSERT_CONTACTS,
-            id=[each.id for each in contacts],
-            shopper_id=[each.shopper_id for each in contacts],
-            name=[each.name for each in contacts],
-            email=[each.email for each in contacts],
-            phone=[each.phone for each in contacts],
-            locale=[each.locale for each in contacts],
-        )
+        await conn.later(INSERT_CONTACTS, contacts=records(contacts))
 
 
 async def contacts_by_ids(conn: Connection, contact_ids: Sequence[UUID]) -> list[Contact]:
@@ -321,7 +316,7 @@ def normal_email(text: str) -> str:
     """The one form of a mail address: lower case. Raises `InvalidField` for what is none."""
     address = text.strip().lower()
     name, at, domain = address.rpartition("@")
-    if not (at and name and "." in domain.strip(".")) or any(c.isspace() for c in address):
+    if not (at and name and "." in domain.strip(".")) or len(address.split()) != 1:
         raise InvalidField(path="/email", reason="This is not an email address.")
     return address
 

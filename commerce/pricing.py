@@ -12,7 +12,7 @@ from typing import Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Integer, Text, any_, bindparam, func, select, tuple_, update
+from sqlalchemy import Integer, Text, Uuid, any_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from commerce import stores
@@ -20,7 +20,7 @@ from commerce.kernel import money
 from commerce.kernel.errors import CommerceError
 from commerce.kernel.sql import Connection, LostRace, Query, rows_of
 from commerce.stores import Store
-from commerce.tables import coupon, item, price, sku
+from commerce.tables import coupon, item, price, sku, store
 
 MAX_LINES = 200
 MAX_LINE_UNITS = 10_000
@@ -133,7 +133,7 @@ class Terms(msgspec.Struct, frozen=True):
     coupons: dict[str, Coupon]
 
 
-_WANTED = rows_of("w", price_zone=Text(), sku=Text())
+_WANTED = rows_of("w", location_id=Uuid(), sku=Text())
 _CODES = bindparam("codes", type_=ARRAY(Text))
 _USES = rows_of("u", code=Text(), uses=Integer())
 
@@ -146,12 +146,13 @@ OFFERS = Query(
         item.c.final_sale,
         item.c.return_window_days,
     )
-    .join_from(price, sku, sku.c.sku == price.c.sku)
-    .join(item, item.c.code == sku.c.item_code)
-    .where(
-        tuple_(price.c.price_zone, price.c.sku).in_(select(_WANTED.c.price_zone, _WANTED.c.sku)),
-        sku.c.active,
-    ),
+    .select_from(
+        _WANTED.join(store, store.c.location_id == _WANTED.c.location_id)
+        .join(price, (price.c.price_zone == store.c.price_zone) & (price.c.sku == _WANTED.c.sku))
+        .join(sku, sku.c.sku == price.c.sku)
+        .join(item, item.c.code == sku.c.item_code)
+    )
+    .where(sku.c.active),
     Offer,
 )
 COUPONS = Query(select(coupon).where(coupon.c.code == any_(_CODES)), Coupon)
@@ -179,22 +180,17 @@ GIVE_BACK = Query(
 
 
 async def terms(conn: Connection, baskets: Sequence[Basket]) -> Terms:
-    """Read stores, prices and coupons of many baskets: three statements, or two without coupons."""
-    found = await stores.by_ids(conn, list({basket.location_id for basket in baskets}))
-    wanted = {
-        (found[basket.location_id].price_zone, line.sku)
-        for basket in baskets
-        if basket.location_id in found
-        for line in basket.lines
-    }
-    offers = await conn.run(
-        OFFERS, price_zone=[key[0] for key in wanted], sku=[key[1] for key in wanted]
-    )
+    """Read stores, prices and coupons of many baskets: one round trip."""
+    wanted = {(basket.location_id, line.sku) for basket in baskets for line in basket.lines}
     codes = {basket.coupon_code for basket in baskets if basket.coupon_code}
-    coupons = await conn.run(COUPONS, codes=list(codes)) if codes else []
+    found, offers, coupons = await conn.gather(
+        (stores.STORES_BY_ID, {"ids": list({basket.location_id for basket in baskets})}),
+        (OFFERS, {"location_id": [key[0] for key in wanted], "sku": [key[1] for key in wanted]}),
+        (COUPONS, {"codes": list(codes)}),
+    )
     return Terms(
-        found,
-        {(offer.price_zone, offer.sku): offer for offer in offers},
+        {each.location_id: each for each in found},
+        {(each.price_zone, each.sku): each for each in offers},
         {each.code: each for each in coupons},
     )
 

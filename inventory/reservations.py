@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from commerce.kernel.sql import Connection, Query, columns_of, rows_of
+from commerce.kernel.sql import Connection, Query, columns_of, records, records_of, rows_of
 from inventory import stock
 from inventory.demands import (
     Demand,
@@ -49,18 +49,18 @@ RECLAIM_PAGE = 1_000
 
 
 _TIME = DateTime(timezone=True)
-_WANTED = rows_of(
-    "w",
+_WANTED = records_of(
+    "promises",
     demand_id=Uuid(),
     location_id=Uuid(),
     sku=Text(),
     quantity=Integer(),
     hold_class=Text(),
     state=Text(),
-    expires_at=DateTime(timezone=True),
-    promised_at=DateTime(timezone=True),
+    expires_at=_TIME,
+    promised_at=_TIME,
+    created_at=_TIME,
 )
-_WANTED_COLUMNS = [c for c in _WANTED.c if c.name != "position"]
 _KEYS = rows_of("k", location_id=Uuid(), sku=Text())
 _PROMISES = rows_of("m", demand_id=Uuid(), promise=_TIME)
 _CHOSEN = rows_of("c", demand_id=Uuid(), location_id=Uuid(), sku=Text())
@@ -81,9 +81,7 @@ LOCK_OF_DEMANDS = Query(
     Reservation,
 )
 WRITE = Query(
-    insert(reservation).from_select(
-        [*(c.name for c in _WANTED_COLUMNS), "created_at"], select(*_WANTED_COLUMNS, _NOW)
-    )
+    insert(reservation).from_select([column.name for column in _WANTED.c], select(*_WANTED.c))
 )
 EXPIRED_AT_KEYS = Query(
     select(reservation)
@@ -382,24 +380,35 @@ async def _set_state(conn: Connection, chosen: Sequence[Reservation], state: str
 
 
 async def _write(conn: Connection, demands: Sequence[Demand], now: datetime) -> None:
-    rows = [(each, key, n) for each in demands for key, n in summed(each).items()]
-    if not rows:
+    promises = [
+        Reservation(
+            demand_id=each.id,
+            location_id=key[0],
+            sku=key[1],
+            quantity=quantity,
+            hold_class=each.hold_class,
+            state="held" if each.expires_at else "committed",
+            expires_at=each.expires_at,
+            promised_at=each.promised_at,
+            created_at=now,
+        )
+        for each in demands
+        for key, quantity in summed(each).items()
+    ]
+    if not promises:
         return
-    await conn.later(
-        WRITE,
-        demand_id=[demand.id for demand, _, _ in rows],
-        location_id=[key[0] for _, key, _ in rows],
-        sku=[key[1] for _, key, _ in rows],
-        quantity=[quantity for _, _, quantity in rows],
-        hold_class=[demand.hold_class for demand, _, _ in rows],
-        state=["held" if demand.expires_at else "committed" for demand, _, _ in rows],
-        expires_at=[demand.expires_at for demand, _, _ in rows],
-        promised_at=[demand.promised_at for demand, _, _ in rows],
-        now=now,
-    )
+    await conn.later(WRITE, promises=records(promises))
+    actors = {each.id: each.actor for each in demands}
     entries = [
-        Entry(key[0], key[1], "hold", demand.actor, reserved_delta=quantity, reference=demand.id)
-        for demand, key, quantity in rows
+        Entry(
+            location_id=each.location_id,
+            sku=each.sku,
+            kind="hold",
+            actor=actors[each.demand_id],
+            reserved_delta=each.quantity,
+            reference=each.demand_id,
+        )
+        for each in promises
     ]
     await stock.post(conn, entries, now=now)
 

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from commerce.kernel import events, ids
 from commerce.kernel.errors import CommerceError
-from commerce.kernel.sql import Connection, Query, columns_of, rows_of
+from commerce.kernel.sql import Connection, Query, records, records_of, rows_of
 from inventory.tables import MAX_UNITS, reservation, stock_ledger, stock_level, unsellable_stock
 
 Key = tuple[UUID, str]
@@ -66,6 +66,7 @@ class Entry(msgspec.Struct, frozen=True):
     unsellable_delta: int = 0
     reason: str | None = None
     reference: UUID | None = None
+    id: UUID = msgspec.field(default_factory=ids.uuid7)
 
 
 class Movement(msgspec.Struct, frozen=True):
@@ -125,8 +126,8 @@ _OF_KEYS = tuple_(stock_level.c.location_id, stock_level.c.sku).in_(
 _DELTAS = rows_of("d", location_id=Uuid(), sku=Text(), on_hand=Integer(), reserved=Integer())
 _UNSELLABLE = rows_of("u", location_id=Uuid(), sku=Text(), reason=Text(), quantity=Integer())
 _SAFETY = rows_of("s", location_id=Uuid(), sku=Text(), safety_stock=Integer())
-_ENTRIES = rows_of(
-    "e",
+_ENTRIES = records_of(
+    "entries",
     id=Uuid(),
     location_id=Uuid(),
     sku=Text(),
@@ -138,7 +139,7 @@ _ENTRIES = rows_of(
     actor=Text(),
     reference=Uuid(),
 )
-_ENTRY_COLUMNS = [c for c in _ENTRIES.c if c.name != "position"]
+_ENTRY_COLUMNS = list(_ENTRIES.c)
 
 LEVELS = Query(select(stock_level).where(_OF_KEYS), Level)
 LOCK_LEVELS = Query(
@@ -258,12 +259,7 @@ async def post(conn: Connection, entries: Sequence[Entry], *, now: datetime) -> 
         on_hand=[delta[0] for delta in deltas.values()],
         reserved=[delta[1] for delta in deltas.values()],
     )
-    await conn.later(
-        WRITE_LEDGER,
-        id=[ids.uuid7() for _ in entries],
-        now=now,
-        **columns_of(entries, *Entry.__struct_fields__),
-    )
+    await conn.later(WRITE_LEDGER, entries=records(entries), now=now)
 
 
 async def move(

@@ -7,10 +7,12 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import HeaderParameter
+from litestar.types import ASGIApp
 
+from api.answers import ready
 from api.auth import may
 from api.contract import answers, claims_itself, raises
-from api.once import claim_of, response
+from api.once import claim_of
 from api.order_desk import CREATED, Answer, Command, OrderDesk
 from api.order_views import OrderView, order_view
 from api.pages import Cursor, Page, PageSize, decode_id, page_of
@@ -46,6 +48,7 @@ from inventory.stock import LAST_ID
 
 ORDER_TOKEN_LENGTH = 26
 PICKUP_CODE_LENGTH = 6
+REPLAYED = (b"idempotent-replayed", b"true")
 OWNERS_KEYS = ("storefront", "integration")
 """Keys of shops: who calls with them speaks for the shopper."""
 
@@ -130,7 +133,7 @@ REFUSALS = (
     opt=raises(*REFUSALS, PaymentRunning) | answers(PlacedOrder),
 )
 @claims_itself
-async def place_order(request: Request[Any, Any, Any], data: NewOrder) -> Response[bytes]:
+async def place_order(request: Request[Any, Any, Any], data: NewOrder) -> ASGIApp:
     """Place an order in one call: lines, contact, store, tender, and the total that was seen.
 
     Stock is promised, prices are frozen. By card, the answer waits for the authorization: the
@@ -261,14 +264,14 @@ def contact_of(given: NewContact, shopper_id: UUID | None) -> Contact:
     )
 
 
-def _response(answer: Answer, secret: bytes) -> Response[bytes]:
+def _response(answer: Answer, secret: bytes) -> ASGIApp:
     """The stored answer, and the owner's secrets beside it: those are derived, never stored."""
     body = answer.body
     if answer.status == CREATED:
-        known = msgspec.json.decode(body, type=_Ids)
+        known = _decode_ids(body)
         token = ids.derived(secret, "order", known.id, ORDER_TOKEN_LENGTH)
-        body = msgspec.json.encode(_Placed(msgspec.Raw(body), token, _pickup_code(known, secret)))
-    return response(answer.status, body, replayed=answer.replayed)
+        body = _encode(_Placed(msgspec.Raw(body), token, _pickup_code(known, secret)))
+    return ready(answer.status, body, *((REPLAYED,) if answer.replayed else ()))
 
 
 class _Share(msgspec.Struct):
@@ -279,6 +282,10 @@ class _Share(msgspec.Struct):
 class _Ids(msgspec.Struct):
     id: UUID
     fulfillments: list[_Share]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_ids = msgspec.json.Decoder(_Ids).decode
 
 
 def _pickup_code(order: "_Ids | OrderView", secret: bytes) -> str | None:

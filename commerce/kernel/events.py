@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import astuple
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -33,7 +34,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import UserDefinedType
 
 from commerce.kernel import ids
-from commerce.kernel.sql import Connection, Query, metadata, rows_of
+from commerce.kernel.sql import Connection, Query, metadata, records, records_of
 
 
 class Xid8(UserDefinedType[int]):
@@ -114,9 +115,23 @@ class Recorded(msgspec.Struct, frozen=True):
     at: datetime
 
 
+class _Written(msgspec.Struct, frozen=True):
+    """An event on its way into the log, at its position within the batch."""
+
+    id: UUID
+    position: int
+    type: str
+    aggregate: str
+    aggregate_id: UUID
+    actor: str
+    payload: dict[str, Any]
+    location_id: UUID | None
+    version: int
+
+
 COLUMNS = [c for c in event.c if c.name != "xid"]
-_NEW = rows_of(
-    "n",
+_NEW = records_of(
+    "facts",
     id=Uuid(),
     type=Text(),
     version=Integer(),
@@ -125,6 +140,7 @@ _NEW = rows_of(
     location_id=Uuid(),
     actor=Text(),
     payload=JSONB(),
+    position=Integer(),
 )
 _NEW_COLUMNS = [c for c in _NEW.c if c.name != "position"]
 RECORD = Query(
@@ -154,20 +170,9 @@ async def record(conn: Connection, events: Sequence[Event], *, now: datetime) ->
     """
     if not events:
         return []
-    made = [ids.uuid7() for _ in events]
-    await conn.later(
-        RECORD,
-        id=made,
-        type=[each.type for each in events],
-        version=[each.version for each in events],
-        aggregate=[each.aggregate for each in events],
-        aggregate_id=[each.aggregate_id for each in events],
-        location_id=[each.location_id for each in events],
-        actor=[each.actor for each in events],
-        payload=[each.payload for each in events],
-        now=now,
-    )
-    return made
+    made = [_Written(ids.uuid7(), index, *astuple(each)) for index, each in enumerate(events)]
+    await conn.later(RECORD, facts=records(made), now=now)
+    return [each.id for each in made]
 
 
 async def timeline(conn: Connection, aggregate_id: UUID) -> list[Recorded]:

@@ -1,5 +1,6 @@
 """Identity: ids made outside the database, secrets and their hashes, order numbers for people."""
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -9,6 +10,8 @@ from uuid_utils import compat
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: no I, L, O or U, so a number survives being read out over a counter."""
+
+_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())
 
 NUMBER_LENGTH = 7
 _SPACE = len(ALPHABET) ** NUMBER_LENGTH
@@ -38,12 +41,7 @@ def derived(key: bytes, label: str, subject: UUID, length: int) -> str:
     Nothing is stored for it. Codes of different labels are unrelated.
     """
     mac = hmac.digest(key, label.encode() + b"\0" + subject.bytes, "sha256")
-    number = int.from_bytes(mac, "big")
-    symbols = []
-    for _ in range(length):
-        number, index = divmod(number, len(ALPHABET))
-        symbols.append(ALPHABET[index])
-    return "".join(symbols)
+    return base64.b32encode(mac)[:length].translate(_CROCKFORD).decode()
 
 
 def order_number(key: bytes, sequence: int) -> str:

@@ -19,7 +19,17 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from asyncpg.pool import PoolConnectionProxy
-from sqlalchemy import ColumnElement, MetaData, TableValuedAlias, bindparam, column, func
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    MetaData,
+    TableValuedAlias,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql import visitors
@@ -84,6 +94,7 @@ class Query(Generic[Row]):
         self.names: tuple[str, ...] = tuple(getattr(compiled, "positiontup", None) or ())
         self._wanted = frozenset(self.names)
         self.decode = _decoder(returns) if returns is not None else None
+        self._json: Callable[[str], list[Row]] | None = None
         table = getattr(statement, "table", None)
         self.writes: str | None = getattr(table, "name", None)
         """The table that the statement changes."""
@@ -92,6 +103,12 @@ class Query(Generic[Row]):
         """The values in the order of the placeholders. A name that is not in the query is a bug."""
         assert values.keys() == self._wanted, f"{sorted(values)} given for {sorted(self._wanted)}"
         return [values[name] for name in self.names]
+
+    def from_json(self, text: str) -> list[Row]:
+        """Rows that came as one JSON array."""
+        if self._json is None:
+            self._json = msgspec.json.Decoder(list[self.returns]).decode  # type: ignore[name-defined]
+        return self._json(text)
 
     def rows(self, records: Sequence[asyncpg.Record]) -> list[Row]:
         """Records of the driver as typed rows."""
@@ -164,6 +181,18 @@ class Connection:
         self.statements += 1
         return query.rows(await self._driver.fetch(query.sql, *query.arguments(values)))
 
+    async def gather(self, *reads: tuple[Query[Any], dict[str, Any]]) -> list[list[Any]]:
+        """The rows of several reading queries with their values, in one round trip.
+
+        They come as JSON, so their Structs hold what JSON can say: no bytes.
+        """
+        await self.flush()
+        self.statements += 1
+        statement = _gathered(tuple(query.sql for query, _ in reads))
+        values = [value for query, named in reads for value in query.arguments(named)]
+        answer = await self._driver.fetchrow(statement, *values)
+        return [query.from_json(text) for (query, _), text in zip(reads, answer, strict=True)]
+
     async def later(self, query: Query[Any], /, **values: Any) -> None:
         """A write whose rows nobody needs: it travels with the next ones, in one round trip.
 
@@ -222,19 +251,35 @@ _PLACEHOLDER = re.compile(r"\$(\d+)")
 
 @lru_cache(maxsize=256)
 def _together(statements: tuple[str, ...]) -> str:
-    """Writes to different tables as one statement, their placeholders numbered through."""
+    """Writes to different tables as one statement."""
     if len(statements) == 1:
         return statements[0]
+    parts = (f"w{index} AS ({part})" for index, part in enumerate(_renumbered(statements)))
+    return f"WITH {', '.join(parts)} SELECT"
+
+
+@lru_cache(maxsize=256)
+def _gathered(statements: tuple[str, ...]) -> str:
+    """Reads as one row of JSON arrays."""
+    parts = (
+        f"(SELECT coalesce(json_agg(r), '[]')::text FROM ({part}) AS r)"  # noqa: S608  our own
+        for part in _renumbered(statements)
+    )
+    return f"SELECT {', '.join(parts)}"
+
+
+def _renumbered(statements: Sequence[str]) -> list[str]:
+    """The statements with their placeholders numbered through."""
     parts, given = [], 0
-    for index, statement in enumerate(statements):
+    for statement in statements:
         shift = given
 
         def moved(match: re.Match[str], shift: int = shift) -> str:
             return f"${int(match[1]) + shift}"
 
-        parts.append(f"w{index} AS ({_PLACEHOLDER.sub(moved, statement)})")
+        parts.append(_PLACEHOLDER.sub(moved, statement))
         given += max((int(number) for number in _PLACEHOLDER.findall(statement)), default=0)
-    return f"WITH {', '.join(parts)} SELECT"
+    return parts
 
 
 class Database:
@@ -351,6 +396,24 @@ def rows_of(name: str, /, **columns: TypeEngine[Any]) -> TableValuedAlias:
         with_ordinality="position",
         name=name,
     ).render_derived()  # fmt: skip
+
+
+def records_of(name: str, /, **columns: TypeEngine[Any]) -> TableValuedAlias:
+    """One JSON parameter `name` as a table: a whole batch of wide rows in one statement.
+
+    For rows of many columns this is several times cheaper to send than an array per column. The
+    parameter comes from `records`; what it holds beyond these columns is ignored.
+    """
+    given = cast(bindparam(name, required=False, type_=Text()), JSON())
+    return func.json_to_recordset(given).table_valued(
+        *(column(key, kind) for key, kind in columns.items()),
+        name=name,
+    ).render_derived(with_types=True)  # fmt: skip
+
+
+def records(items: Sequence[Any]) -> str:
+    """Structs or mappings as the parameter of a `records_of` table."""
+    return _encode_json(items).decode()
 
 
 def columns_of(items: Sequence[msgspec.Struct], *names: str) -> dict[str, list[Any]]:

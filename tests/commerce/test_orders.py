@@ -152,7 +152,7 @@ async def test_a_batch_costs_as_many_statements_as_one_order(database: Database)
             await conn.flush()
             counts.append(conn.statements)
         assert all(isinstance(each, Order) for each in outcomes)
-    assert counts == [6, 4]  # the first draws a block of numbers
+    assert counts == [5, 3]  # the first draws a block of numbers
 
 
 async def test_unknown_store_and_closed_pickup_are_named(database: Database) -> None:
