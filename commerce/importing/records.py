@@ -323,6 +323,7 @@ class AssociateRecord(Record, frozen=True):
         str,
         Meta(pattern=rf"^[0-9]{{4,8}}{_END}", description="4 to 8 digits", extra={"secret": True}),
     ]
+    active: Flag = True
 
     def __post_init__(self) -> None:
         if len(set(self.store_codes)) < len(self.store_codes):

@@ -74,8 +74,14 @@ async def put(conn: Connection, kind: Kind, records: Sequence[Record], *, by: Ac
 
 async def _locations(conn: Connection, records: Sequence[LocationRecord], by: Act) -> list[Outcome]:
     del by
-    await locations.upsert(conn, records)
-    return [None] * len(records)
+    shops = await stores.by_code(conn, [each.code for each in records if each.kind != "store"])
+    await locations.upsert(conn, [each for each in records if each.code not in shops])
+    return [
+        InvalidField(path="/kind", reason=f"{record.code} is a store and stays one")
+        if record.code in shops
+        else None
+        for record in records
+    ]
 
 
 async def _price_zones(
@@ -185,6 +191,7 @@ async def _associates(
             location_ids=[found[code].location_id for code in record.store_codes],
             pin=record.pin,
             pin_hash=hashes.get(record.code),
+            active=record.active,
             now=by.now,
         )
         outcomes.append(None)
