@@ -98,6 +98,7 @@ class Keyring:
         self._now = now
         self._kept: dict[bytes, tuple[float, Principal | CommerceError]] = {}
         self._origins: tuple[float, frozenset[str]] = (0.0, frozenset())
+        self._asking: dict[bytes, asyncio.Task[Principal | CommerceError]] = {}
 
     def kept(self, digest: bytes) -> Principal | CommerceError | None:
         """What was found out in the last seconds about these two headers."""
@@ -109,7 +110,20 @@ class Keyring:
     async def verify(
         self, digest: bytes, key: bytes, authorization: bytes
     ) -> Principal | CommerceError:
-        """Who presents these two headers, or why they are nobody. Kept under their digest."""
+        """Who presents these two headers, or why they are nobody. Kept under their digest.
+
+        However many requests wait for the same answer, the database is asked once.
+        """
+        asking = self._asking.get(digest)
+        if asking is None:
+            asking = asyncio.create_task(self._ask(digest, key, authorization))
+            self._asking[digest] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(digest))
+        return await asyncio.shield(asking)
+
+    async def _ask(
+        self, digest: bytes, key: bytes, authorization: bytes
+    ) -> Principal | CommerceError:
         verified = await self._verify(key.decode("latin-1"), authorization.decode("latin-1"))
         self._kept.pop(digest, None)
         if len(self._kept) >= MAX_KEPT:

@@ -162,7 +162,7 @@ async def test_cart_goes_along_at_sign_in_and_then_needs_the_session(
     own = Cart(signed_in, {"cart": {"id": cart.id}, "cart_token": None})
     await own.send("PUT", "/checkout")
     order = (await own.order(10_000)).json()["order"]
-    listed = (await signed_in.get("/v1/orders")).json()
+    listed = (await signed_in.get("/v1/orders")).json()["items"]
     assert [each["id"] for each in listed] == [order["id"]]
     assert (await start(signed_in)).token is None
 
