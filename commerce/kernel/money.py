@@ -87,8 +87,10 @@ def exponent(currency: str) -> int:
 def display(money: Money, locale: str = "en_US") -> str:
     """For people: `MX$129.00`, `129,00 €`. Never parse it back."""
     from babel import Locale  # 0.2 s: only who prints for people pays for it
+    from babel.numbers import parse_pattern
 
     digits = exponent(money.currency)
-    pattern = Locale.parse(locale).currency_formats["standard"]
+    pattern = parse_pattern(Locale.parse(locale).currency_formats["standard"].pattern)
+    pattern.frac_prec = (digits, digits)  # ISO's, which are not always CLDR's
     amount = Decimal(money.amount_minor).scaleb(-digits)
-    return str(pattern.apply(amount, locale, currency=money.currency, force_frac=(digits, digits)))
+    return str(pattern.apply(amount, locale, currency=money.currency, currency_digits=False))
