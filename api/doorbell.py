@@ -85,11 +85,16 @@ class Listener:
         self.conn = Connection(driver)
         self._heard = heard
 
-    async def wait(self) -> None:
-        """Until the bell rings, or it is time to look by oneself."""
+    async def wait(self, calm_seconds: float) -> None:
+        """Until the bell rings, or it is time to look by oneself.
+
+        What commits within `calm_seconds` of the bell is looked at together: a look costs about
+        as much as an order, so one for each commit would take the shoppers' processor time.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._heard.wait()
+                await asyncio.sleep(calm_seconds)
         self._heard.clear()
 
 

@@ -31,6 +31,9 @@ MAX_WAITING = 1_000
 MAX_BEHIND = 100_000
 """Transactions after which it is cheaper to fetch the present state than to go on."""
 
+CALM_SECONDS = 0.02
+"""How long commits are gathered before streams are told of them."""
+
 CHANGES_ACCESS = frozenset({"key.revoked", "key.rotated", "session.ended", "associate.changed"})
 EVERYTHING = None
 """The topic of streams that see all events."""
@@ -179,7 +182,7 @@ class LogReader:
                         await open_generation(listener.conn, now=self._services.now())
                     while True:
                         await self._read(listener.conn)
-                        await listener.wait()
+                        await listener.wait(CALM_SECONDS)
             except BROKEN as error:
                 self._log.fault("the log reader waits for the database", error)
             await asyncio.sleep(PATIENCE_SECONDS)

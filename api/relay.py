@@ -23,6 +23,9 @@ from commerce.kernel.sql import Connection
 MESSAGE_EVENTS = 500
 """So many events one message names at most."""
 
+CALM_SECONDS = 0.1
+"""How long commits are gathered before the actors are told of them."""
+
 _LOCK = 7_236_014_908
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 
@@ -107,4 +110,4 @@ async def _relay(
         except BrokerAway as away:
             log.fault("the broker takes no messages", away)
             await asyncio.sleep(PATIENCE_SECONDS)
-        await listener.wait()
+        await listener.wait(CALM_SECONDS)

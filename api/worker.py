@@ -6,6 +6,7 @@ within five seconds; killed outright it leaves nothing that another would not go
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -22,6 +23,8 @@ from commerce.kernel import clock, settings
 from commerce.kernel.settings import OperatorError, Settings
 
 STOP_SECONDS = 3.0
+NICENESS = 10
+"""Requests go first: background work takes what processor time they leave."""
 
 
 async def serve(configured: Settings, stop: asyncio.Event) -> None:
@@ -86,6 +89,7 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
+    os.nice(NICENESS)
     try:
         asyncio.run(_main())
     except OperatorError as refused:
