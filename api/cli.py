@@ -9,9 +9,12 @@ from commerce.kernel.settings import OperatorError
 
 COMMANDS = {
     "run": "api.supervisor:command",
+    "audit": "api.audit:command",
     "migrate": "api.migrate:command",
     "backup": "api.backup:backup_command",
     "restore": "api.backup:restore_command",
+    "import": "api.import_command:command",
+    "keys": "api.key_commands:keys",
 }
 """Name -> where it is."""
 

@@ -1,6 +1,7 @@
 """The database of one process: made ready once per start of the product, opened by each process."""
 
 import asyncpg
+import psycopg
 
 import migrations
 from commerce.installation import make_installation
@@ -18,7 +19,10 @@ async def prepare(dsn: str) -> list[str]:
     Schema, partitions for the coming months, the generation of transaction ids, the secret. Any
     number of starters may call it at once, and again. `dsn` must lead past a pooler.
     """
-    applied = migrations.upgrade(dsn)
+    try:
+        applied = migrations.upgrade(dsn)
+    except psycopg.OperationalError as error:
+        raise OperatorError(f"The database does not answer: {error}") from error
     database = await Database.open(dsn, max_size=1, name="mostrador-prepare")
     try:
         async with database.transaction() as conn:

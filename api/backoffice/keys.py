@@ -5,7 +5,7 @@ a lost answer list the keys, revoke the one whose secret nobody saw, and make an
 """
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -16,19 +16,11 @@ from api.contract import no_key_needed, raises
 from api.once import once
 from api.services import Services
 from commerce import access
-from commerce.access import Key, KeyInvalid, Principal
+from commerce.access import Channel, Key, KeyInvalid, KeyKind, KeyName, Origin, Principal
 from commerce.kernel.errors import InvalidField, NotFound
 from commerce.kernel.sql import Connection
 
 MAX_GRACE_SECONDS = 30 * 86_400
-
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120, examples=["Web shop"])]
-Origin = Annotated[
-    str,
-    msgspec.Meta(
-        max_length=253, pattern=r"^https?://[a-z0-9.:-]+$", examples=["https://shop.example"]
-    ),
-]
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,9 +30,9 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on a server. `tablet`: in a store, of no use until an associate signs in. `backoffice`: all.
     """
 
-    kind: Literal["storefront", "integration", "tablet", "backoffice"]
-    name: Name
-    channel: Literal["web", "app", "store"]
+    kind: KeyKind
+    name: KeyName
+    channel: Channel
     origins: Annotated[tuple[Origin, ...], msgspec.Meta(max_length=50)] = ()
     location_id: UUID | None = None
     requests_per_minute: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 6_000

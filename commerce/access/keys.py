@@ -6,6 +6,7 @@ active -> revoked   at once; its sessions end with it
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -38,6 +39,15 @@ PREFIXES: dict[str, str] = {
     "backoffice": "bk",
 }
 _HINT_LENGTH = 4
+
+KeyName = Annotated[str, msgspec.Meta(min_length=1, max_length=120, examples=["Web shop"])]
+Origin = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=253, pattern=r"^https?://[a-z0-9.:-]+$", examples=["https://shop.example"]
+    ),
+]
+"""Of a web page: scheme, host, and port where it is not the scheme's own."""
 
 
 class KeyInvalid(CommerceError):
