@@ -60,6 +60,8 @@ class Run:
             os.close(self._lock)
 
 
+pytest_plugins = ["tests.answered"]
+
 RUN = pytest.StashKey[Run]()
 
 # `--hypothesis-profile soak` is what `make soak` says. Time limits are pytest's.

@@ -18,6 +18,7 @@ from api.services import Services
 from commerce import access
 from commerce.access import OPERATOR
 from commerce.kernel.settings import Settings
+from tests.answered import listening
 from tests.shop import Shop
 from tests.simulation.story import Moment, money
 from tests.stripe_server import WEBHOOK_SECRET, FakeStripeServer
@@ -106,9 +107,8 @@ async def web_shop(prepared_dsn: str, stripe: FakeStripeServer) -> AsyncGenerato
         serving.result()
     services: Services = served.app.state.services
     headers = {"X-API-Key": await _key(services)}
-    transport = httpx.ASGITransport(served)  # type: ignore[arg-type]
     async with httpx.AsyncClient(
-        transport=transport, base_url="http://mostrador", headers=headers
+        transport=listening(served), base_url="http://mostrador", headers=headers
     ) as client:
         yield WebShop(client, services, clock, stripe)
     done.set()

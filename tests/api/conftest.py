@@ -21,6 +21,7 @@ from commerce import access
 from commerce.access import OPERATOR
 from commerce.kernel import clock
 from commerce.kernel.settings import Settings
+from tests.answered import listening
 
 
 @asynccontextmanager
@@ -78,8 +79,7 @@ def services(edge: Edge) -> Services:
 @pytest.fixture(scope="session")
 async def http(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
     """A client that sends no key."""
-    transport = httpx.ASGITransport(edge)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://mostrador") as client:
+    async with httpx.AsyncClient(transport=listening(edge), base_url="http://mostrador") as client:
         yield client
 
 
@@ -134,8 +134,9 @@ def client(edge: Edge, key: str, session: str | None = None) -> httpx.AsyncClien
     headers = {"X-API-Key": key}
     if session is not None:
         headers["Authorization"] = f"Bearer {session}"
-    transport = httpx.ASGITransport(edge)  # type: ignore[arg-type]
-    return httpx.AsyncClient(transport=transport, base_url="http://mostrador", headers=headers)
+    return httpx.AsyncClient(
+        transport=listening(edge), base_url="http://mostrador", headers=headers
+    )
 
 
 @pytest.fixture(scope="session")

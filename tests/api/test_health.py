@@ -18,6 +18,7 @@ from commerce.kernel.events import Event
 from commerce.kernel.sql import Database
 from inventory import reservations
 from inventory.demands import Demand, Want
+from tests.answered import listening
 from tests.shop import make_shop
 
 Start = Callable[..., AbstractAsyncContextManager[Edge]]
@@ -38,8 +39,7 @@ async def edge_alone(start: Start, alone: str) -> AsyncIterator[Edge]:
 
 
 async def get(edge: Edge, path: str = "/health") -> httpx.Response:
-    transport = httpx.ASGITransport(edge)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://mostrador") as http:
+    async with httpx.AsyncClient(transport=listening(edge), base_url="http://mostrador") as http:
         return await http.get(path)
 
 
