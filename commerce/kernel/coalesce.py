@@ -102,7 +102,9 @@ class Coalescer(Generic[Item, Outcome]):
         while True:
             try:
                 async with self._open() as conn:
-                    return await self._work(conn, items)
+                    outcomes = await self._work(conn, items)
+                    assert len(outcomes) == len(items), "one outcome per item"
+                    return outcomes
             except (LostRace, asyncpg.PostgresError) as error:
                 state = getattr(error, "sqlstate", None) or ""
                 if lost_race(error) and lost_races < ATTEMPTS:
