@@ -126,6 +126,8 @@ class Product:
             await asyncio.to_thread(self.server.start)
         elif victim == "supervisor":
             await self.start()
+        elif victim == "worker":
+            await asyncio.to_thread(self._until_the_worker_runs)
         await self.healthy()
 
     def _until_the_database_is_dead(self) -> None:
@@ -143,6 +145,13 @@ class Product:
         worker = pidfile.read(self._state / "run" / "worker.pid")
         assert worker is not None, "the worker does not run"
         return worker
+
+    def _until_the_worker_runs(self) -> None:
+        """The supervisor makes a pause, the longer the more often it has died."""
+        until = time.monotonic() + START_SECONDS
+        while pidfile.read(self._state / "run" / "worker.pid") is None:
+            assert time.monotonic() < until, "the worker does not come back"
+            time.sleep(0.05)
 
     def _stop(self) -> None:
         assert self._supervisor is not None
