@@ -29,7 +29,13 @@ class Numbers:
 
     async def take(self, conn: Connection, count: int) -> list[str]:
         """So many new numbers."""
-        if len(self._drawn) < count:
-            self._drawn += await conn.run(DRAW, count=max(count, BLOCK))
+        while len(self._drawn) < count:  # others may take some while this waits
+            drawn = await conn.run(DRAW, count=max(count, BLOCK))
+            # A server that dies before the next commit hands out the same numbers again.
+            conn.driver.add_termination_listener(self._forget)
+            self._drawn += drawn
         taken, self._drawn = self._drawn[:count], self._drawn[count:]
         return [ids.order_number(self._secret, each) for each in taken]
+
+    def _forget(self, _: object) -> None:
+        self._drawn = []
