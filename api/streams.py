@@ -30,6 +30,9 @@ from commerce.kernel import readers
 from commerce.kernel.readers import Position, StartOver
 from commerce.kernel.sql import Busy
 
+PART_EVENTS = 50
+"""Events that are sent in one piece. The server pushes back by pieces, whatever their size."""
+
 HEARTBEAT_SECONDS = 15.0
 EVENT_STREAM = "text/event-stream"
 
@@ -151,9 +154,9 @@ class Feed:
             if stream.start_over:
                 stream.start_over = False
                 yield block(self._reader.position, "start_over", b"{}")
-            if stream.waiting:
-                entries = list(stream.waiting)
-                stream.waiting.clear()
+            while stream.waiting:
+                count = min(len(stream.waiting), PART_EVENTS)
+                entries = [stream.waiting.popleft() for _ in range(count)]
                 yield b"".join(self._write(each) for each in entries if each.event.id not in missed)
             if stream.check_access or loop.time() >= check_at:
                 stream.check_access = False

@@ -23,7 +23,7 @@ from commerce.kernel import clock, settings
 from commerce.kernel.settings import OperatorError, Settings
 
 STOP_SECONDS = 3.0
-NICENESS = 10
+NICENESS = 5
 """Requests go first: background work takes what processor time they leave."""
 
 

@@ -212,7 +212,7 @@ async def test_the_doorbell_wakes_the_relay_at_once_and_rings_once_for_many_comm
         db.on_commit = bell.ring
         await record(db, "order.placed")
         async with asyncio.timeout(0.5):
-            await listener.wait()
+            await listener.wait(0)
         for _ in range(50):
             bell.ring()
         await asyncio.sleep(0.1)
@@ -223,7 +223,7 @@ async def test_the_doorbell_is_repaired(db: Database) -> None:
     bell = Doorbell(db.dsn, Log("error", clock.now, io.BytesIO()))
     async with bell.running(), listening(db.dsn) as listener:
         bell.ring()
-        await listener.wait()
+        await listener.wait(0)
         await db.pool.fetchval(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE query LIKE 'NOTIFY%' AND datname = current_database()"
