@@ -144,8 +144,11 @@ async def test_a_cursor_that_means_nothing_here_says_start_over_and_the_feed_goe
         async with db.reading() as conn:
             present = await readers.latest(conn)
         reader = services.part(feeds.LogReader)
-        while reader.position.transactions < present.transactions:
-            await asyncio.sleep(0.01)  # else it starts over itself, and everybody with it
+
+        async def caught_up() -> bool:
+            return reader.position.transactions >= present.transactions
+
+        await until(caught_up)  # else it starts over itself, and everybody with it
         given = {
             "nonsense": "nonsense",
             "other generation": Position(present.generation + 1, present.seen).cursor(),
