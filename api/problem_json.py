@@ -24,7 +24,8 @@ from api.refusals import (
     MethodNotAllowed,
     NothingHere,
 )
-from commerce.kernel.errors import CommerceError
+from commerce.importing import Refused
+from commerce.kernel.errors import CommerceError, InvalidField
 from commerce.kernel.sql import SERIALIZATION_FAILURES, Busy
 
 Language = Literal["en", "es"]
@@ -88,7 +89,9 @@ def refusal_of(error: BaseException) -> CommerceError:
 
 
 def _body_refusal(error: msgspec.DecodeError) -> CommerceError:
-    """Not JSON; or JSON that is not what the route takes (msgspec's `ValidationError`)."""
+    """Not JSON; JSON that the route does not take; or a record that breaks a rule of its own."""
+    if isinstance(error.__cause__, Refused):
+        return InvalidField(path=f"/{error.__cause__.field}", reason=error.__cause__.message)
     if isinstance(error, msgspec.ValidationError):
         return invalid_body(str(error))
     return MalformedBody(reason=str(error).rstrip("."))

@@ -38,7 +38,7 @@ from commerce.kernel.events import Event
 from commerce.kernel.sql import Connection, Query, columns_of, rows_of
 from commerce.kernel.upserts import merge
 from commerce.stores import Outcome, lock_price_zones, unknown
-from commerce.tables import coupon, item, price, sku
+from commerce.tables import coupon, item, price, price_zone, sku
 
 GTIN_LENGTHS = (8, 12, 13, 14)
 
@@ -65,6 +65,15 @@ class Sku(msgspec.Struct, frozen=True):
     gtin: str | None
     active: bool
     amount_minor: int | None
+
+
+class PriceIn(msgspec.Struct, frozen=True):
+    """What a SKU costs in a price zone, in minor units of the zone's currency."""
+
+    price_zone: str
+    sku: str
+    amount_minor: int
+    currency: str
 
 
 class _Gtin(msgspec.Struct, frozen=True):
@@ -190,6 +199,15 @@ ITEMS = Query(_page_of_items(true()), Item)
 ITEMS_OF_DEPARTMENT = Query(_page_of_items(_OF_DEPARTMENT), Item)
 ITEMS_FOUND = Query(_page_of_items(_contains_words()), Item)
 ITEMS_FOUND_IN_DEPARTMENT = Query(_page_of_items(and_(_OF_DEPARTMENT, _contains_words())), Item)
+
+
+PRICES_OF = Query(
+    select(price, price_zone.c.currency)
+    .join(price_zone, price_zone.c.code == price.c.price_zone)
+    .where(price.c.sku == bindparam("of"))
+    .order_by(price.c.price_zone),
+    PriceIn,
+)
 
 
 async def upsert_skus(
@@ -361,6 +379,11 @@ async def skus_of(
     for each in await conn.run(SKUS_OF_ITEMS, codes=list(item_codes), zone=zone):
         found[each.item_code].append(each)
     return found
+
+
+async def prices_of(conn: Connection, sku: str) -> list[PriceIn]:
+    """The prices of a SKU in every zone that sells it, by the zones' codes."""
+    return await conn.run(PRICES_OF, of=sku)
 
 
 async def known_skus(conn: Connection, skus: Iterable[str]) -> set[str]:

@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
+from commerce.importing.records import WEEKDAYS
+
 Week: TypeAlias = tuple[tuple[tuple[int, int], ...], ...]
 """Seven days, Monday first: ranges of minutes since midnight, in order, without overlap."""
 
@@ -21,6 +23,14 @@ HORIZON_DAYS = 92
 
 _MINUTE = timedelta(minutes=1)
 _DAY_MINUTES = 24 * 60
+
+
+def texts(week: Week) -> dict[str, list[str]]:
+    """By weekday, as import records name them: ranges such as 09:00-14:00; 24:00 ends the day."""
+    return {
+        day: [f"{_clock(begins)}-{_clock(ends)}" for begins, ends in ranges]
+        for day, ranges in zip(WEEKDAYS, week, strict=True)
+    }
 
 
 def is_open(week: Week, zone: str, at: datetime) -> bool:
@@ -49,6 +59,10 @@ def after_open_time(week: Week, zone: str, since: datetime, needed: timedelta) -
             return starts + left
         left -= closes - starts
     return None
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def _openings(week: Week, zone: str, since: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -156,6 +156,13 @@ OFFERS = Query(
     Offer,
 )
 COUPONS = Query(select(coupon).where(coupon.c.code == any_(_CODES)), Coupon)
+PAGE_OF_COUPONS = Query(
+    select(coupon)
+    .where(coupon.c.code > bindparam("after", type_=Text()))
+    .order_by(coupon.c.code)
+    .limit(bindparam("page", type_=Integer())),
+    Coupon,
+)
 USE_COUPONS = Query(
     update(coupon)
     .values(redeemed=coupon.c.redeemed + _USES.c.uses)
@@ -233,6 +240,16 @@ def quote(basket: Basket, given: Terms, *, now: datetime, used: int = 0) -> Quot
         and given.coupons[basket.coupon_code].max_redemptions is not None,
         lines=lines,
     )
+
+
+async def coupons(conn: Connection, *, after: str, limit: int) -> list[Coupon]:
+    """Coupons in the order of their codes, beginning behind `after`."""
+    return await conn.run(PAGE_OF_COUPONS, after=after, page=limit)
+
+
+async def coupon_by_code(conn: Connection, code: str) -> Coupon | None:
+    """One coupon."""
+    return await conn.first(COUPONS, codes=[code])
 
 
 async def check_coupon(conn: Connection, code: str, *, now: datetime) -> None:

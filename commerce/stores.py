@@ -63,6 +63,21 @@ class Store(msgspec.Struct, frozen=True):
     tax_rate_bp: int
 
 
+class PriceZone(msgspec.Struct, frozen=True):
+    """Stores that share prices, in one currency."""
+
+    code: str
+    currency: str
+    tax_included: bool
+
+
+class TaxZone(msgspec.Struct, frozen=True):
+    """Stores that share a tax rate, in basis points."""
+
+    code: str
+    rate_bp: int
+
+
 _PRICE_ZONES = rows_of("z", code=Text(), currency=Text(), tax_included=Boolean())
 _TAX_ZONES = rows_of("z", code=Text(), rate_bp=Integer())
 _STORES = rows_of(
@@ -80,6 +95,8 @@ _STORES = rows_of(
     opening_hours=JSONB(),
 )
 _CODES = bindparam("codes", type_=ARRAY(Text))
+_AFTER = bindparam("after", type_=Text())
+_PAGE = bindparam("page", type_=Integer())
 
 
 class _Currency(msgspec.Struct, frozen=True):
@@ -101,6 +118,16 @@ LOCK_PRICE_ZONES = Query(
     .with_for_update(key_share=True),
     _Currency,
 )
+PRICE_ZONES = Query(
+    select(price_zone).where(price_zone.c.code > _AFTER).order_by(price_zone.c.code).limit(_PAGE),
+    PriceZone,
+)
+TAX_ZONES = Query(
+    select(tax_zone).where(tax_zone.c.code > _AFTER).order_by(tax_zone.c.code).limit(_PAGE),
+    TaxZone,
+)
+PRICE_ZONE = Query(select(price_zone).where(price_zone.c.code == bindparam("of")), PriceZone)
+TAX_ZONE = Query(select(tax_zone).where(tax_zone.c.code == bindparam("of")), TaxZone)
 TAX_ZONE_CODES = Query(select(tax_zone.c.code).where(tax_zone.c.code == any_(_CODES)), str)
 
 
@@ -126,10 +153,7 @@ STORES_BY_ID = Query(
 )
 STORES_BY_CODE = Query(_stores().where(store.c.code == any_(_CODES)), Store)
 PAGE_OF_STORES = Query(
-    _stores()
-    .where(store.c.code > bindparam("after", type_=Text()))
-    .order_by(store.c.code)
-    .limit(bindparam("page", type_=Integer())),
+    _stores().where(store.c.code > _AFTER).order_by(store.c.code).limit(_PAGE),
     Store,
 )
 
@@ -169,6 +193,26 @@ async def upsert_tax_zones(conn: Connection, records: Sequence[TaxZoneRecord]) -
     last = {record.code: record for record in records}
     await conn.run(MERGE_TAX_ZONES, **columns_of(list(last.values()), "code", "rate_bp"))
     return [None] * len(records)
+
+
+async def price_zone_by_code(conn: Connection, code: str) -> PriceZone | None:
+    """One price zone."""
+    return await conn.first(PRICE_ZONE, of=code)
+
+
+async def tax_zone_by_code(conn: Connection, code: str) -> TaxZone | None:
+    """One tax zone."""
+    return await conn.first(TAX_ZONE, of=code)
+
+
+async def price_zones(conn: Connection, *, after: str, limit: int) -> list[PriceZone]:
+    """Price zones in the order of their codes, beginning behind `after`."""
+    return await conn.run(PRICE_ZONES, after=after, page=limit)
+
+
+async def tax_zones(conn: Connection, *, after: str, limit: int) -> list[TaxZone]:
+    """Tax zones in the order of their codes, beginning behind `after`."""
+    return await conn.run(TAX_ZONES, after=after, page=limit)
 
 
 async def upsert(

@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import Double, Text, Uuid, any_, bindparam, select
+from sqlalchemy import Double, Integer, Text, Uuid, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from commerce.kernel import ids
@@ -78,6 +78,13 @@ LOCATIONS_BY_CODE = Query(
 LOCATIONS_BY_ID = Query(
     select(location).where(location.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))), Location
 )
+PAGE_OF_LOCATIONS = Query(
+    select(location)
+    .where(location.c.code > bindparam("after", type_=Text()))
+    .order_by(location.c.code)
+    .limit(bindparam("page", type_=Integer())),
+    Location,
+)
 
 
 async def upsert(conn: Connection, places: Sequence[Place]) -> None:
@@ -101,6 +108,11 @@ async def by_code(conn: Connection, codes: Sequence[str]) -> dict[str, Location]
     """Those of the codes that exist."""
     found = await conn.run(LOCATIONS_BY_CODE, codes=list(codes))
     return {each.code: each for each in found}
+
+
+async def page(conn: Connection, *, after: str, limit: int) -> list[Location]:
+    """Locations in the order of their codes, beginning behind `after`."""
+    return await conn.run(PAGE_OF_LOCATIONS, after=after, page=limit)
 
 
 async def by_id(conn: Connection, id_: UUID) -> Location:

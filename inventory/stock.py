@@ -110,6 +110,11 @@ class LedgerRow(msgspec.Struct, frozen=True):
     reference: UUID | None
 
 
+class _Unsellable(msgspec.Struct, frozen=True):
+    reason: str
+    quantity: int
+
+
 class QuantityOutOfRange(CommerceError):
     """No count of one SKU at one location may pass a million units."""
 
@@ -187,6 +192,16 @@ CHANGE_UNSELLABLE = Query(
         index_elements=["location_id", "sku", "reason"],
         set_={"quantity": unsellable_stock.c.quantity + _MORE_UNSELLABLE.excluded.quantity},
     )
+)
+UNSELLABLE_OF = Query(
+    select(unsellable_stock.c.reason, unsellable_stock.c.quantity)
+    .where(
+        unsellable_stock.c.location_id == bindparam("at"),
+        unsellable_stock.c.sku == bindparam("of"),
+        unsellable_stock.c.quantity > 0,
+    )
+    .order_by(unsellable_stock.c.reason),
+    _Unsellable,
 )
 PROMISES_AT_RISK = Query(
     select(reservation.c.demand_id)
@@ -272,7 +287,7 @@ async def move(
     """
     before = await lock(conn, ((each.location_id, each.sku) for each in movements))
     on_hand = {key: level.on_hand for key, level in before.items()}
-    entries, unsellable = [], []
+    entries, out_of_sale = [], []
     for each in movements:
         delta = _delta(each, on_hand[each.location_id, each.sku])
         if each.unsellable is None:
@@ -280,11 +295,11 @@ async def move(
             if abs(on_hand[each.location_id, each.sku]) > MAX_UNITS:
                 raise QuantityOutOfRange(sku=each.sku, quantity=each.quantity)
         elif delta:
-            unsellable.append(each)
+            out_of_sale.append(each)
         if delta:
             entries.append(_entry(each, delta))
     await post(conn, entries, now=now)
-    await _change_unsellable(conn, unsellable)
+    await _change_unsellable(conn, out_of_sale)
     moved = {}
     for key, level in before.items():
         after = msgspec.structs.replace(level, on_hand=on_hand[key])
@@ -298,6 +313,12 @@ async def history(
 ) -> list[LedgerRow]:
     """The ledger of one level, newest first: why it is 3 and not 7."""
     return await conn.run(LEDGER_OF, at=key[0], of=key[1], before=before, page=page)
+
+
+async def unsellable(conn: Connection, key: Key) -> dict[str, int]:
+    """Units that are there but cannot be sold, by reason."""
+    rows = await conn.run(UNSELLABLE_OF, at=key[0], of=key[1])
+    return {row.reason: row.quantity for row in rows}
 
 
 async def set_safety_stock(conn: Connection, wanted: dict[Key, int]) -> None:

@@ -13,10 +13,8 @@ from api.pages import Cursor, Page, PageSize, decode, page_of
 from api.services import Services, directory
 from commerce import opening_hours, stores
 from commerce.access import Principal
-from commerce.importing.records import WEEKDAYS
 from commerce.kernel.errors import NotFound
 from commerce.kernel.sql import Connection
-from commerce.opening_hours import Week
 from commerce.stores import Address, Store
 
 
@@ -54,7 +52,7 @@ class StoreView(msgspec.Struct, frozen=True, kw_only=True):
             latitude=store.latitude,
             longitude=store.longitude,
             time_zone=store.time_zone,
-            opening_hours=_shown(store.opening_hours),
+            opening_hours=opening_hours.texts(store.opening_hours),
             open_now=opening_hours.is_open(store.opening_hours, store.time_zone, now),
             opens_at=opening_hours.next_opening(store.opening_hours, store.time_zone, now),
             pickup_enabled=store.pickup_enabled,
@@ -75,7 +73,7 @@ async def default_store(services: Services, who: Principal, store_id: UUID | Non
     return picture.store(store_id)
 
 
-@get("/v1/stores", guards=[may("catalog.read")], operation_id="list_stores")
+@get("/v1/stores", guards=[may("catalog.read")])
 async def list_stores(
     reading: Connection, now: datetime, cursor: Cursor = None, limit: PageSize = 50
 ) -> Page[StoreView]:
@@ -89,23 +87,11 @@ async def list_stores(
 @get(
     "/v1/stores/{store_id:uuid}",
     guards=[may("catalog.read")],
-    operation_id="get_store",
     opt=raises(NotFound),
 )
 async def get_store(reading: Connection, now: datetime, store_id: FromPath[UUID]) -> StoreView:
     """One store."""
     return StoreView.of(await stores.by_id(reading, store_id), now)
-
-
-def _shown(week: Week) -> dict[str, list[str]]:
-    return {
-        day: [f"{_clock(begins)}-{_clock(ends)}" for begins, ends in ranges]
-        for day, ranges in zip(WEEKDAYS, week, strict=True)
-    }
-
-
-def _clock(minute: int) -> str:
-    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 ROUTES = [list_stores, get_store]

@@ -12,6 +12,6 @@ refused lines in a file of their own.
 """
 
 from commerce.loading.files import Loaded, load, stock_file_id
-from commerce.loading.putting import PERMISSIONS, Act, put
+from commerce.loading.putting import PERMISSIONS, Act, put, put_one
 
-__all__ = ["PERMISSIONS", "Act", "Loaded", "load", "put", "stock_file_id"]
+__all__ = ["PERMISSIONS", "Act", "Loaded", "load", "put", "put_one", "stock_file_id"]

@@ -32,7 +32,7 @@ from commerce.access import Principal
 from commerce.importing import Bad, Good, Kind
 from commerce.kernel.clock import Clock
 from commerce.kernel.sql import Connection, Database, Query
-from commerce.loading.putting import Act, put
+from commerce.loading.putting import PERMISSIONS, Act, put
 from commerce.tables import refused_stock_line, stock_file
 
 LINES = 500
@@ -131,6 +131,7 @@ async def load(
     Raises PermissionDenied, SessionRequired.
     """
     assert (kind == "stock") == (file_id is not None), "a stock file, and no other, counts once"
+    who.require(PERMISSIONS[kind])
     size = LINES_OF_ASSOCIATES if kind == "associates" else LINES
     rest = iter(lines)
     while stretch := list(islice(rest, size)):

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from commerce import access, catalog, stores
@@ -70,6 +71,41 @@ async def put(conn: Connection, kind: Kind, records: Sequence[Record], *, by: Ac
         now=by.now,
     )
     return outcomes
+
+
+async def put_one(
+    conn: Connection,
+    kind: Kind,
+    record: Record,
+    *,
+    subject: str,
+    before: Struct | None,
+    by: Act,
+) -> None:
+    """Store one record. On the staff record stands what differs from the thing as it was.
+
+    Raises the refusal as InvalidField; PermissionDenied, SessionRequired.
+    """
+    by.who.require(PERMISSIONS[kind])
+    (outcome,) = await _LOADERS[kind](conn, [record], by)
+    if outcome is not None:
+        raise outcome
+    old = _plain(before) if before is not None else {}
+    changes = {
+        field: [old.get(field), value]
+        for field, value in _plain(record).items()
+        if field not in old or old[field] != value
+    }
+    if changes:
+        action = f"{subject.partition(':')[0]}.put"
+        await access.record_staff(
+            conn, by.who, action=action, subject=subject, changes=changes, now=by.now
+        )
+
+
+def _plain(struct: Struct) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(struct))
+    return plain
 
 
 async def _locations(conn: Connection, records: Sequence[LocationRecord], by: Act) -> list[Outcome]:
