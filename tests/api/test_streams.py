@@ -261,6 +261,7 @@ async def test_a_feed_is_checked_while_nothing_happens_and_its_cursor_moves_on(
     services: Services, make_key: MakeKey
 ) -> None:
     secret = await make_key("backoffice")
+    await services.part(feeds.LogReader).started()
     request: Any = SimpleNamespace(headers={"x-api-key": secret})
     stream = Stream(frozenset({uuid4()}), types=None, subjects=frozenset())
     may_go_on = True
