@@ -32,6 +32,7 @@ class Gate:
         self.seen: list[str] = []
         self._counts = counts
         self._kill: Kill | None = None
+        self._killing: asyncio.Future[None] | None = None
         self._at = 0
 
     def watch(self, at: int = 0, kill: Kill | None = None) -> None:
@@ -43,7 +44,9 @@ class Gate:
         if self._counts(holder):
             self.seen.append(name)
             if len(self.seen) == self._at and self._kill is not None:
-                await self._kill(holder)
+                # Who is killed may end the connection whose traffic waits here, and this with it.
+                self._killing = asyncio.ensure_future(self._kill(holder))
+                await asyncio.shield(self._killing)
 
 
 class DatabaseGate(msgspec.Struct):

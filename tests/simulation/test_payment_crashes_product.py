@@ -193,7 +193,11 @@ async def interrupt(product: Product, key: str, victim: Victim, at: int) -> Inte
 
     product.gate.watch(at, kill)
     telling = asyncio.create_task(story.tell())
-    await asyncio.wait_for(killed.wait(), PATIENCE_SECONDS)
+    waiting = asyncio.create_task(killed.wait())
+    await asyncio.wait(
+        [telling, waiting], timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+    )
+    assert killed.is_set(), telling.result() if telling.done() else "nobody came to the boundary"
     how = f"{victim}, {product.gate.seen[at - 1]}"
     await product.recover(victim)
     return Interrupted(story, telling, how)
