@@ -1,4 +1,4 @@
-"""What a route declares about itself for clients, beside its types; `api/openapi.py` shows it.
+"""What a route declares about itself for clients, beside its types; `api/openapi` shows it.
 
 @post("/v1/orders", guards=[may("order.place")], opt=raises(StockShort) | answers(PlacedOrder))
 @claims_itself
@@ -13,6 +13,7 @@ Route = TypeVar("Route", bound=Callable[..., Any])
 
 RAISES = "raises"
 ANSWERS = "answers"
+TAKES = "takes"
 
 
 def raises(*errors: type[CommerceError]) -> dict[str, Any]:
@@ -20,9 +21,19 @@ def raises(*errors: type[CommerceError]) -> dict[str, Any]:
     return {RAISES: errors}
 
 
-def answers(kind: Any, media_type: str = "application/json") -> dict[str, Any]:
-    """The type of the answer's body, where the function returns a ready-made response."""
-    return {ANSWERS: (kind, media_type)}
+def answers(
+    kind: Any, media_type: str = "application/json", *, also: tuple[int, ...] = ()
+) -> dict[str, Any]:
+    """The type of the answer's body, where the function returns a ready-made response.
+
+    `also`: other statuses than the route's own that come with such a body.
+    """
+    return {ANSWERS: (kind, media_type, also)}
+
+
+def takes(examples: dict[str, str]) -> dict[str, Any]:
+    """The media types that the body may have where it is not JSON, each with an example."""
+    return {TAKES: examples}
 
 
 def claims_itself(route: Route) -> Route:

@@ -95,7 +95,7 @@ class Examiner:
         return max(0.0, (self._services.now() - since).total_seconds()) if since else 0.0
 
 
-@get("/health", guards=[public()], opt=answers(Health))
+@get("/health", guards=[public()], opt=answers(Health, also=(_UNAVAILABLE,)))
 async def read_health(services: Services) -> Response[Health]:
     """200 when database, worker and logs are within bounds, else 503 with the reasons."""
     health = await services.part(Examiner).health()

@@ -6,6 +6,15 @@ from uuid import UUID
 
 import msgspec
 
+from api.words import (
+    Channel,
+    FulfillmentKind,
+    FulfillmentState,
+    OrderState,
+    PaidBy,
+    PaymentState,
+    Tender,
+)
 from commerce import payments
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Connection
@@ -50,8 +59,8 @@ class FulfillmentView(msgspec.Struct, frozen=True):
     """How and where the goods reach the shopper."""
 
     id: UUID
-    kind: str
-    state: str
+    kind: FulfillmentKind
+    state: FulfillmentState
     location_id: UUID
     promised_at: datetime | None
     ready_at: datetime | None
@@ -88,8 +97,8 @@ class PaymentView(msgspec.Struct, frozen=True):
     """
 
     id: UUID
-    tender: str
-    state: str
+    tender: PaidBy
+    state: PaymentState
     amount: Money
     authorized: Money
     captured: Money
@@ -136,9 +145,9 @@ class OrderView(msgspec.Struct, frozen=True):
 
     id: UUID
     number: str
-    state: str
-    channel: str
-    tender: str
+    state: OrderState
+    channel: Channel
+    tender: Tender
     created_at: datetime
     placed_at: datetime | None
     closed_at: datetime | None

@@ -214,6 +214,7 @@ def stream_of(topic: UUID | None, who: Principal, types: frozenset[str] | None) 
 @get(
     "/v1/backoffice/feed",
     guards=[may("ops.read")],
+    tags=["Back office"],
     opt=answers(FeedEvent, EVENT_STREAM) | raises(Busy),
 )
 async def follow_everything(

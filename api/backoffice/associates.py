@@ -1,7 +1,7 @@
 """Associates: who works in which stores, in which role, with which PIN."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from api.contract import raises
 from api.pages import Cursor, Page, PageSize, decode, page_of
 from api.services import Services
 from commerce import access
-from commerce.access import Associate, Principal
+from commerce.access import Associate, Principal, Role
 from commerce.kernel.errors import InvalidField
 from commerce.kernel.sql import Connection
 
@@ -24,7 +24,7 @@ class PutAssociate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An associate as they are to be. Without `pin` the present one stays."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=120, examples=["Ana Torres"])]
-    role: Literal["associate", "manager"]
+    role: Role
     location_ids: Annotated[tuple[UUID, ...], msgspec.Meta(max_length=500)]
     pin: Pin | None = None
     active: bool = True
@@ -36,7 +36,7 @@ class AssociateView(msgspec.Struct, frozen=True):
     id: UUID
     code: str
     name: str
-    role: str
+    role: Role
     active: bool
     location_ids: list[UUID]
 

@@ -49,10 +49,10 @@ class KeyView(msgspec.Struct, frozen=True):
     """A key; `hint` is the end of its secret."""
 
     id: UUID
-    kind: str
+    kind: KeyKind
     name: str
     hint: str
-    channel: str
+    channel: Channel
     origins: list[str]
     location_id: UUID | None
     requests_per_minute: int

@@ -14,6 +14,7 @@ from api.once import once
 from api.order_views import OrderView, order_view
 from api.services import Services
 from api.store.places import store_of
+from api.words import BasketState
 from commerce.access import Principal, StoreNotAllowed
 from commerce.fulfillment import Cash, ExternalTerminal, TenderedTooLittle, TenderRequired
 from commerce.kernel import ids
@@ -78,7 +79,7 @@ class BasketView(msgspec.Struct, frozen=True):
 
     id: UUID
     location_id: UUID
-    state: str
+    state: BasketState
     order_id: UUID | None
     lines: list[BasketLineView]
     subtotal: Money

@@ -19,6 +19,7 @@ from api.pages import Cursor, Page, PageSize, decode_id, page_of
 from api.sagas import Begun, Saga, answer_saga
 from api.services import Services
 from api.store.places import store_of
+from api.words import OrderState, Tender
 from commerce import access, customers, fulfillment, payments, settlement
 from commerce.access import PermissionDenied, Principal, StoreNotAllowed
 from commerce.fulfillment import (
@@ -44,9 +45,7 @@ FIRST = UUID(int=0)
 OK = 200
 StagingLocation = Annotated[str, msgspec.Meta(min_length=1, max_length=40, examples=["A-12"])]
 PickupCode = Annotated[str, msgspec.Meta(min_length=1, max_length=32, examples=["7K2M9Q"])]
-OverrideReason = Annotated[
-    str, msgspec.Meta(min_length=3, max_length=200, examples=["passport shown"])
-]
+OverrideReason = Annotated[str, msgspec.Meta(min_length=3, max_length=200)]
 
 
 class NotFoundUnits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,10 +95,10 @@ class PickupView(msgspec.Struct, frozen=True):
     id: UUID
     order_id: UUID
     order_number: str
-    order_state: str
+    order_state: OrderState
     location_id: UUID
     state: PickupState
-    tender: str
+    tender: Tender
     due: Money
     promised_at: datetime | None
     requested_at: datetime

@@ -50,6 +50,7 @@ from inventory.stock import LAST_ID, QuantityOutOfRange
 CREATED = 201
 OK = 200
 OrderNumber = Annotated[str, msgspec.Meta(min_length=1, max_length=20, examples=["7K2M9QD"])]
+Why = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class ArrivedUnits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +73,7 @@ class NewReturn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     order_number: OrderNumber
     lines: WantedLines
     reason: Reason | None = None
-    exception: Reason | None = None
+    exception: Why | None = None
     location_id: UUID | None = None
 
 
@@ -82,7 +83,7 @@ class TakeBack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     order_number: OrderNumber
     units: Arrived
     reason: Reason | None = None
-    exception: Reason | None = None
+    exception: Why | None = None
     location_id: UUID | None = None
 
 
@@ -96,7 +97,7 @@ class Receive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why an exception is allowed or refused; it stays on the staff record."""
 
-    why: Reason
+    why: Annotated[Why, msgspec.Meta(examples=["a gift, bought early"])]
 
 
 ASKING = (

@@ -10,6 +10,7 @@ from litestar import get, post
 from api.auth import may
 from api.contract import no_key_needed, raises
 from api.services import Services
+from api.words import StaffRole
 from commerce import access
 from commerce.access import Principal, SignInRefused, StoreNotAllowed
 from commerce.kernel.errors import InvalidField
@@ -36,7 +37,7 @@ class SignedIn(msgspec.Struct, frozen=True):
     """Who is signed in at this tablet, where, and what they may do."""
 
     associate_id: UUID
-    role: str
+    role: StaffRole
     location_id: UUID
     permissions: list[str]
 
@@ -47,7 +48,7 @@ class SignedIn(msgspec.Struct, frozen=True):
     opt=raises(SignInRefused, StoreNotAllowed, InvalidField),
 )
 @no_key_needed("each sign-in is another session")
-async def start_session(
+async def start_associate_session(
     data: AssociateSignIn, who: Principal, services: Services, now: datetime
 ) -> AssociateSession:
     """Sign an associate in for a shift, at one store."""
@@ -75,4 +76,4 @@ async def read_session(who: Principal) -> SignedIn:
     return SignedIn(who.associate_id, who.role, who.location_ids[0], sorted(who.permissions))
 
 
-ROUTES = [start_session, read_session]
+ROUTES = [start_associate_session, read_session]

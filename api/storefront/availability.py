@@ -17,6 +17,7 @@ from api.contract import answers, no_key_needed, raises
 from api.pages import Cursor, Page, PageSize, decode_id, page_of
 from api.services import Services, directory, services_of
 from api.storefront.catalog import Code
+from api.words import LedgerKind
 from commerce import availability, catalog
 from commerce.access import Principal, StoreNotAllowed
 from commerce.availability import Ask, Pickup, Reason, TooMany
@@ -116,18 +117,18 @@ class BasketAtStore(msgspec.Struct, frozen=True):
     lines: list[LineAtStore]
 
 
-class BasketView(msgspec.Struct, frozen=True):
+class StoresForBasket(msgspec.Struct, frozen=True):
     """The stores, nearest first."""
 
     as_of: datetime
     stores: list[BasketAtStore]
 
 
-class LedgerEntryView(msgspec.Struct, frozen=True):
+class ExplainedEntry(msgspec.Struct, frozen=True):
     """One change of the counters."""
 
     at: datetime
-    kind: str
+    kind: LedgerKind
     on_hand_delta: int
     reserved_delta: int
     unsellable_delta: int
@@ -136,7 +137,7 @@ class LedgerEntryView(msgspec.Struct, frozen=True):
     reference: UUID | None
 
     @classmethod
-    def of(cls, row: LedgerRow) -> "LedgerEntryView":
+    def of(cls, row: LedgerRow) -> "ExplainedEntry":
         """The row without what the page already says."""
         names = cls.__struct_fields__
         return cls(**{name: getattr(row, name) for name in names})
@@ -156,7 +157,7 @@ class StockExplanation(msgspec.Struct, frozen=True, kw_only=True):
     reserved: int
     safety_stock: int
     expired: int
-    entries: Page[LedgerEntryView]
+    entries: Page[ExplainedEntry]
 
 
 def questions(services: Services) -> Coalescer[Ask, list[list[Pickup]]]:
@@ -167,7 +168,6 @@ def questions(services: Services) -> Coalescer[Ask, list[list[Pickup]]]:
 @get(
     "/v1/availability",
     guards=[may("availability.read")],
-    operation_id="get_availability",
     opt=REFUSALS | answers(AvailabilityView),
 )
 async def get_availability(
@@ -199,13 +199,13 @@ async def get_availability(
 @post(
     "/v1/availability",
     guards=[may("availability.read")],
-    operation_id="find_stores_for_basket",
     status_code=200,
     opt=REFUSALS,
 )
-@no_key_needed("It only reads.")
 @no_key_needed("it reads")
-async def find_stores_for_basket(data: Basket, services: Services, now: datetime) -> BasketView:
+async def find_stores_for_basket(
+    data: Basket, services: Services, now: datetime
+) -> StoresForBasket:
     """Which stores can serve every line of a basket. Changes nothing and holds nothing."""
     wanted: dict[str, int] = {}
     for line in data.lines:
@@ -223,13 +223,13 @@ async def find_stores_for_basket(data: Basket, services: Services, now: datetime
     found = await services.part(questions).submit(asked)
     serves = availability.serves(list(wanted.values()), found)
     at_stores = zip(at.spots, serves, zip(*found, strict=True), strict=True)
-    return BasketView(now, [_basket(spot, able, wanted, row) for spot, able, row in at_stores])
+    return StoresForBasket(now, [_basket(spot, able, wanted, row) for spot, able, row in at_stores])
 
 
 @get(
     "/v1/locations/{location_id:uuid}/stock/{sku:str}",
     guards=[may("stock.read")],
-    operation_id="explain_stock",
+    tags=["Store tablet"],
     opt=raises(NotFound, StoreNotAllowed),
 )
 async def explain_stock(
@@ -250,9 +250,7 @@ async def explain_stock(
     found = await stock_availability.explain(
         reading, (location_id, sku), now=now, before=decode_id(cursor) or LAST_ID, page=limit + 1
     )
-    entries = page_of(
-        found.entries, limit, view=LedgerEntryView.of, key=lambda entry: str(entry.id)
-    )
+    entries = page_of(found.entries, limit, view=ExplainedEntry.of, key=lambda entry: str(entry.id))
     number = found.availability
     return StockExplanation(
         location_id=location_id,

@@ -92,7 +92,7 @@ class ItemView(msgspec.Struct, frozen=True):
         return cls(**msgspec.structs.asdict(item), skus=views)
 
 
-@get("/v1/items", guards=[may("catalog.read")], operation_id="list_items", opt=raises(NotFound))
+@get("/v1/items", guards=[may("catalog.read")], opt=raises(NotFound))
 async def list_items(
     services: Services,
     reading: Connection,
@@ -124,7 +124,6 @@ async def list_items(
 @get(
     "/v1/items/{code:str}",
     guards=[may("catalog.read")],
-    operation_id="get_item",
     opt=raises(NotFound),
 )
 async def get_item(
@@ -141,9 +140,7 @@ async def get_item(
     return ItemView.of(item, skus[code], store)
 
 
-@get(
-    "/v1/skus/{sku:str}", guards=[may("catalog.read")], operation_id="get_sku", opt=raises(NotFound)
-)
+@get("/v1/skus/{sku:str}", guards=[may("catalog.read")], opt=raises(NotFound))
 async def get_sku(
     services: Services,
     reading: Connection,
@@ -159,7 +156,6 @@ async def get_sku(
 @get(
     "/v1/gtins/{gtin:str}",
     guards=[may("catalog.read")],
-    operation_id="get_sku_by_gtin",
     opt=raises(NotFound),
 )
 async def get_sku_by_gtin(

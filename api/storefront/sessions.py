@@ -22,14 +22,13 @@ SIGN_INS_PER_MINUTE = 600
 """Of one key. Per recipient the noun has its own, tighter pace."""
 
 Email = Annotated[str, msgspec.Meta(max_length=254, examples=["ana@example.com"])]
-Phone = Annotated[str, msgspec.Meta(max_length=32, examples=["+525512345678"])]
 
 
 class NewSignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where to send the code: an email address or an international phone number, not both."""
 
     email: Email | None = None
-    phone: Phone | None = None
+    phone: Annotated[str, msgspec.Meta(max_length=32)] | None = None
 
 
 class SignInView(msgspec.Struct, frozen=True):
@@ -104,7 +103,7 @@ async def start_sign_in(
 
 @post("/v1/sessions", guards=[may("session.start")], opt=raises(CodeRefused))
 @no_key_needed("a code is good for one session")
-async def start_session(
+async def start_shopper_session(
     data: NewSession,
     who: Principal,
     services: Services,
@@ -146,4 +145,4 @@ async def end_session(who: Principal, services: Services, now: datetime) -> None
         services.keyring.forget(who.session_id)
 
 
-ROUTES = [start_sign_in, start_session, read_profile, end_session]
+ROUTES = [start_sign_in, start_shopper_session, read_profile, end_session]

@@ -1,11 +1,13 @@
 """Routes for stores: where they are, when they are open, from when an order could be picked up."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from litestar import get
 from litestar.params import FromPath
+from msgspec import Meta
 
 from api.auth import may
 from api.contract import raises
@@ -31,11 +33,15 @@ class StoreView(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str
     opening_hours: dict[str, list[str]]
     open_now: bool
-    opens_at: datetime | None
-    """This moment while it is open; null when it does not open within three months."""
+    opens_at: Annotated[
+        datetime | None,
+        Meta(description="Now while it is open; null when it does not open within three months."),
+    ]
     pickup_enabled: bool
-    promised_at: datetime | None
-    """From when on an order placed now could be picked up; null when it cannot."""
+    promised_at: Annotated[
+        datetime | None,
+        Meta(description="From when on an order placed now could be picked up; null: not at all."),
+    ]
     price_zone: str
     currency: str
     tax_included: bool

@@ -60,8 +60,21 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
 }
 """Who holds each permission: kinds of keys, `shopper` for a shopper's session, roles of associates.
 
-A back-office key holds every permission, so it is not named.
+A back-office key holds every permission that is not `PERSONAL`, so it is not named.
 """
+
+PERSONAL = frozenset(
+    {
+        "order.read_own",
+        "order.cancel_own",
+        "return.request_own",
+        "profile.read_own",
+        "session.end",
+    }
+)
+"""Of somebody who has signed in, and of nobody else: a key has no orders of its own."""
+
+_SIGNS_IN = {"storefront": ("shopper",), "integration": ("shopper",), "tablet": _STAFF}
 
 
 class SessionRequired(CommerceError):
@@ -81,7 +94,7 @@ class PermissionDenied(CommerceError):
 def permissions_of(*holders: str) -> frozenset[str]:
     """What a key's kind, a shopper's session and a role may do together."""
     if "backoffice" in holders:
-        return frozenset(PERMISSIONS)
+        return frozenset(PERMISSIONS) - PERSONAL
     return frozenset(name for name, who in PERMISSIONS.items() if not set(holders).isdisjoint(who))
 
 
@@ -128,7 +141,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse what is not allowed. Raises `SessionRequired` where signing in would help."""
         if permission in self.permissions:
             return
-        with_session = _STAFF if self.key_kind == "tablet" else ("shopper",)
+        with_session = _SIGNS_IN.get(self.key_kind, ())
         if self.session_id is None and not set(with_session).isdisjoint(PERMISSIONS[permission]):
             raise SessionRequired(permission=permission)
         raise PermissionDenied(permission=permission)
