@@ -205,7 +205,7 @@ def charge(call: Call, intent: Object, card: TestCard, method: Object) -> Object
     return intent
 
 
-def _fail(  # noqa: PLR0917 - private, and each is one field of the error
+def _fail(
     call: Call, intent: Object, method: Object, code: str, decline_code: str | None, message: str
 ) -> StripeError:
     fields: Object = {"code": code, "message": message, "payment_method": method}

@@ -111,7 +111,7 @@ def _busy(reader: Object) -> bool:
     return reader["action"] is not None and reader["action"]["status"] == "in_progress"
 
 
-def _act(  # noqa: PLR0917 - private
+def _act(
     call: Call,
     reader: Object,
     intent_id: str,

@@ -197,9 +197,7 @@ Index(
     payment.c.deadline_at,
     postgresql_where=text("state IN ('pending', 'requires_action')"),
 )
-Index(
-    "payment_held_idx", payment.c.capture_before, postgresql_where=text("state = 'authorized'")
-)
+Index("payment_held_idx", payment.c.capture_before, postgresql_where=text("state = 'authorized'"))
 
 payment_operation = Table(
     "payment_operation",

@@ -35,9 +35,9 @@ async def main(words: list[str]) -> None:
                 await scenarios.ALL[name](bench)
             if profiler is not None:
                 _show_profile(profiler, home)
+            RESULT.parent.mkdir(exist_ok=True)
+            RESULT.write_bytes(msgspec.json.format(msgspec.json.encode(bench.rows)))
             await scenarios.finish(bench)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_bytes(msgspec.json.format(msgspec.json.encode(bench.rows)))
     print(f"{time.monotonic() - started:.0f} s; in numbers: {RESULT}")
 
 

@@ -63,6 +63,7 @@ async def running(home: Path) -> AsyncGenerator[Running]:
     server = Server(home)
     server.start()
     children: list[subprocess.Popen[bytes]] = []
+    databases: list[Database] = []
     try:
         dsn = server.dsn()
         await prepare(dsn)
@@ -86,6 +87,7 @@ async def running(home: Path) -> AsyncGenerator[Running]:
         ):
             children.append(_start(command, given, home))
         database = await Database.open(dsn, max_size=4, statement_timeout_seconds=300)
+        databases.append(database)
         shop = await make_shop(database, skus=SKUS, stores=STORES, on_hand=UNITS)
         key = await _key_and_coupon(database)
         peer_dsn, peer_shop = await _peer(server)
@@ -106,8 +108,9 @@ async def running(home: Path) -> AsyncGenerator[Running]:
             children[3].pid,
             int((home / "postgres" / "data" / "postmaster.pid").read_text().split()[0]),
         )
-        await database.close()
     finally:
+        for opened in databases:
+            await opened.close()
         for child in reversed(children):
             child.terminate()
         for child in children:
