@@ -46,11 +46,12 @@ def command(*, repairing: bool, every: bool) -> None:
     Safe while everything runs. What is wrong is named row by row, with what to do about it.
     """
     with state.database(settings.load()) as dsn:
-        report = asyncio.run(_run(dsn, repairing=repairing, shown=None if every else SHOWN))
+        report = asyncio.run(run(dsn, repairing=repairing, shown=None if every else SHOWN))
     sys.exit(1 if report.findings else 0)
 
 
-async def _run(dsn: str, *, repairing: bool, shown: int | None) -> Report:
+async def run(dsn: str, *, repairing: bool = False, shown: int | None = SHOWN) -> Report:
+    """Audit a database, after a repair if one is asked for, and print what is found."""
     database = await Database.open(
         dsn, max_size=2, statement_timeout_seconds=_STATEMENT_SECONDS, name="mostrador-audit"
     )
@@ -149,7 +150,7 @@ def summary(report: Report, *, checks: int) -> str:
         if report.findings
         else "Everything agrees."
     )
-    return f"{counts}\n\n  {checks} checks in {report.seconds:.1f} s. {verdict}"
+    return f"{counts}\n\n  {checks} checks in {report.seconds:.2f} s. {verdict}"
 
 
 def checks() -> list[Check[Any]]:

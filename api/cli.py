@@ -9,6 +9,7 @@ from commerce.kernel.settings import OperatorError
 
 COMMANDS = {
     "run": "api.supervisor:command",
+    "demo": "api.demo:command",
     "audit": "api.audit:command",
     "migrate": "api.migrate:command",
     "backup": "api.backup:backup_command",

@@ -1,0 +1,25 @@
+"""What shoppers were told, as the back office sees it."""
+
+import asyncio
+from typing import Any
+
+from api.demo.caller import Caller, NotAsTold
+
+SENT_WITHIN_SECONDS = 20.0
+LOOKS_EVERY_SECONDS = 0.2
+
+
+async def message(office: Caller, template: str, number: str) -> dict[str, Any]:
+    """The message of this kind about an order, as soon as the worker has written it."""
+    shown: list[dict[str, Any]] = []
+    try:
+        async with asyncio.timeout(SENT_WITHIN_SECONDS):
+            while True:
+                shown = (await office.get("/v1/backoffice/notifications", limit=20))["items"]
+                for each in shown:
+                    if each["template"] == template and number in each["subject"]:
+                        return each
+                await asyncio.sleep(LOOKS_EVERY_SECONDS)
+    except TimeoutError:
+        found = ", ".join(f"{each['template']}: {each['subject']}" for each in shown)
+        raise NotAsTold(f"the worker writes the message {template} about {number}", found) from None
