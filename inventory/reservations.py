@@ -119,13 +119,7 @@ COMMIT = Query(
 EXTEND = Query(
     update(reservation)
     .values(expires_at=func.greatest(reservation.c.expires_at, bindparam("until", type_=_TIME)))
-    .where(
-        reservation.c.demand_id == any_(_DEMANDS),
-        reservation.c.state == "held",
-        reservation.c.expires_at > _NOW,
-    )
-    .returning(reservation.c.demand_id),
-    UUID,
+    .where(reservation.c.demand_id == any_(_DEMANDS), reservation.c.state == "held")
 )
 LEAVE = Query(
     update(reservation)
@@ -158,7 +152,7 @@ async def hold(
     levels = await stock.lock(conn, {(w.location_id, w.sku) for d in demands for w in d.wants})
     asked = [each.id for each in demands if not each.new]
     known = _by_demand(await conn.run(OF_DEMANDS, demand_ids=asked)) if asked else {}
-    new = [each for each in demands if each.id not in known]
+    new = list({each.id: each for each in demands if each.id not in known}.values())
     outcomes = decide(levels, (), new)
     if any(isinstance(outcome, Refused) for outcome in outcomes):
         expired = await _lock_expired(conn, outcomes, now)
@@ -195,10 +189,21 @@ async def commit(
 async def extend(
     conn: Connection, demand_ids: Sequence[UUID], *, until: datetime, now: datetime
 ) -> set[UUID]:
-    """Let living holds live until then, if that is longer. Returns those that still lived."""
+    """Let living holds live until then, if that is longer. Returns those that still lived.
+
+    Of one that lost a single SKU to another demand nothing lives any more.
+    """
     if not demand_ids:
         return set()
-    return set(await conn.run(EXTEND, demand_ids=list(demand_ids), until=until, now=now))
+    locked = _by_demand(await conn.run(LOCK_OF_DEMANDS, demand_ids=list(demand_ids)))
+    alive = [
+        demand_id
+        for demand_id, group in locked.items()
+        if all(each.state == "held" and each.alive(now) for each in group)
+    ]
+    if alive:
+        await conn.later(EXTEND, demand_ids=alive, until=until)
+    return set(alive)
 
 
 async def fulfill(

@@ -21,7 +21,7 @@ from commerce.orders import ShortLine, StockShort
 from commerce.pricing import Terms
 from commerce.states import CART
 from commerce.tables import cart
-from inventory import reservations
+from inventory import reservations, stock
 from inventory.demands import Demand, HoldExpired, Refused, Want
 
 GUEST_HOLD = timedelta(minutes=10)
@@ -216,6 +216,10 @@ async def _extend(
     for wish, of in entering:
         if of.demand_id is not None and of.held_since is not None and of.held(now):
             by_end.setdefault(wish.until(of.held_since, now), []).append(of.demand_id)
+    if by_end:  # levels are locked before reservations, also those of carts that hold anew
+        await stock.lock(
+            conn, {(of.basket().location_id, sku) for _, of in entering for sku in of.lines}
+        )
     alive: set[UUID] = set()
     for until, demand_ids in by_end.items():
         alive |= await reservations.extend(conn, demand_ids, until=until, now=now)

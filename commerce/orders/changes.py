@@ -17,7 +17,7 @@ from commerce.orders.placing import placed_facts
 from commerce.orders.reading import Fulfillment, Order
 from commerce.states import ORDER, PICKUP
 from commerce.tables import fulfillment, order_line, orders
-from inventory import reservations
+from inventory import reservations, stock
 from inventory.demands import Demand, Held, Want
 
 _TIME = DateTime(timezone=True)
@@ -115,6 +115,8 @@ async def confirm(conn: Connection, order_id: UUID, *, actor: str, now: datetime
     at = await stores.by_id(conn, order.head.location_id)
     promised_at = stores.promise_at(at, now) or share.promised_at
     demand_id = share.demand_id
+    # A hold that has died is held anew below, and levels are locked before reservations.
+    await stock.lock(conn, {(order.head.location_id, line.sku) for line in order.lines})
     if not await reservations.commit(conn, {demand_id: promised_at}, now=now):
         demand_id = await _hold_again(conn, order, promised_at, actor, now)
     await _move(conn, order, "placed", placed_at=now)

@@ -208,3 +208,29 @@ async def test_count_writes_the_difference_and_unsellable_units_stand_apart(
         )
     assert (latest.kind, latest.unsellable_delta, latest.reason) == ("return", 2, "damaged")
     assert unsellable == 2
+
+
+async def test_hold_that_lost_one_sku_is_dead_as_a_whole(database: Database) -> None:
+    at = await stocked(database, mug=1, cup=1)
+    held = demand(at, mug=1, cup=1)
+    rival = demand(at, expires_at=None, mug=1)
+    async with database.transaction() as conn:
+        await reservations.hold(conn, [held], now=NOW)
+    async with database.transaction() as conn:
+        assert await reservations.hold(conn, [rival], now=LATER) == [Held(rival.id)]
+    # Another process, whose clock is behind or whose request has waited.
+    async with database.transaction() as conn:
+        assert await reservations.extend(conn, [held.id], until=LATER, now=NOW) == set()
+        assert await reservations.commit(conn, {held.id: None}, now=NOW) == set()
+        (outcome,) = await reservations.hold(conn, [held], now=NOW)
+        assert isinstance(outcome, HoldExpired)
+    assert await counters(database, at, "cup") == (1, 1)
+
+
+async def test_one_demand_twice_in_a_batch_reserves_once(database: Database) -> None:
+    at = await stocked(database, mug=5)
+    wanted = demand(at, mug=2)
+    async with database.transaction() as conn:
+        outcomes = await reservations.hold(conn, [wanted, wanted], now=NOW)
+    assert outcomes == [Held(wanted.id), Held(wanted.id)]
+    assert await counters(database, at, "mug") == (5, 2)
