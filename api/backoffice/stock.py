@@ -18,6 +18,7 @@ from api.once import once
 from api.pages import Cursor, Page, PageSize, decode_id, page_of
 from commerce import access, catalog
 from commerce.access import Principal, StoreNotAllowed
+from commerce.importing.records import Name
 from commerce.kernel.errors import InvalidField, NotFound
 from commerce.kernel.sql import Connection
 from inventory import locations, stock
@@ -33,7 +34,7 @@ class MoveStock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     action: Literal["receive", "adjust", "count"]
     quantity: Annotated[int, msgspec.Meta(ge=-MAX_UNITS, le=MAX_UNITS, examples=[24])]
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=120, examples=["note 118"])]
+    reason: Annotated[Name, msgspec.Meta(examples=["note 118"])]
 
 
 class SafetyStock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
