@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ import pytest
 from api import database, feeds, streams
 from api.feeds import Stream
 from api.middleware import Edge
+from api.postgres import Server
 from api.services import Services, directory
 from api.storefront.orders import ORDER_TOKEN_LENGTH
 from api.streams import Feed
@@ -26,7 +27,6 @@ from commerce.kernel.readers import Position
 from commerce.kernel.sql import Database
 from tests import counter
 from tests.background import WebProcess, until
-from tests.conftest import clone, drop
 from tests.feeds import FeedClient
 from tests.shop import make_shop
 from tests.tablet import Tablet, sign_in, told
@@ -52,13 +52,19 @@ async def backoffice_key(make_key: MakeKey) -> str:
     return await make_key("backoffice")
 
 
+@pytest.fixture(scope="module")
+def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Transaction ids are counted per cluster, so who uses up many needs one of their own."""
+    server = Server(tmp_path_factory.mktemp("cluster"), durable=False)
+    server.start()
+    asyncio.run(database.prepare(server.dsn()))
+    yield server.dsn()
+    server.stop()
+
+
 @asynccontextmanager
-async def own_application(
-    template_dsn: str, start: Start
-) -> AsyncGenerator[tuple[Edge, Services, str]]:
-    """An application with nothing but feeds, over a database of its own; and a key to it."""
-    dsn = await asyncio.to_thread(clone, template_dsn)
-    await asyncio.to_thread(lambda: asyncio.run(database.prepare(dsn)))
+async def own_application(dsn: str, start: Start) -> AsyncGenerator[tuple[Edge, Services, str]]:
+    """An application with nothing but feeds, over this database; and a key to it."""
     async with start([streams], dsn=dsn) as edge:
         services: Services = edge.app.state.services
         async with services.database.transaction() as conn:
@@ -67,7 +73,6 @@ async def own_application(
                 requests_per_minute=1_000, now=clock.now(),
             )  # fmt: skip
         yield edge, services, secret
-    await asyncio.to_thread(drop, dsn)
 
 
 @asynccontextmanager
@@ -128,6 +133,7 @@ async def test_an_event_that_commits_late_is_not_missed_by_a_resumed_feed(
         await client.next()
         async with db.transaction() as late:
             await events.record(late, [fact(slow)], now=NOW)
+            await late.flush()
             await record(db, fact(fast))
             seen = await client.until(fast)
     async with FeedClient(edge, EVERYTHING, {**headers, "Last-Event-ID": seen.id}) as client:
@@ -136,9 +142,9 @@ async def test_an_event_that_commits_late_is_not_missed_by_a_resumed_feed(
 
 @pytest.mark.parametrize("cursor", ["nonsense", "other generation", "from the beginning"])
 async def test_a_cursor_that_means_nothing_here_says_start_over_and_the_feed_goes_on(
-    template_dsn: str, start: Start, cursor: str
+    own_cluster: str, start: Start, cursor: str
 ) -> None:
-    async with own_application(template_dsn, start) as (edge, services, key):
+    async with own_application(own_cluster, start) as (edge, services, key):
         db = services.database
         await use_up_transactions(db, feeds.MAX_BEHIND)
         async with db.reading() as conn:
