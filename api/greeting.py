@@ -57,7 +57,7 @@ def tries(api_url: str, keys: SampleKeys) -> dict[str, str]:
         "Sign in at the store's tablet, and see what is to be picked": (
             f"SESSION=$(curl -s {tablet} {api_url}/v1/store/sessions \\\n"
             f"  {_body(sign_in)} | {its_session})\n"
-            f'curl -s {tablet} {api_url}/v1/pickups -H "Authorization: Bearer $SESSION"'
+            f'curl -s {tablet} {api_url}/v1/store/pickups -H "Authorization: Bearer $SESSION"'
         ),
     }
 
