@@ -12,7 +12,7 @@ import msgspec
 
 from api.relay import Tell
 from api.work import Work
-from commerce import fulfillment, notifications, settlement
+from commerce import access, customers, fulfillment, notifications, settlement
 from commerce.kernel import deliveries, heartbeats, idempotency, partitions
 from commerce.payments import PaymentRunning
 from inventory import reservations
@@ -65,6 +65,13 @@ async def _forget_keys(work: Work) -> None:
         await idempotency.forget(conn, now=work.now())
 
 
+async def _forget_access(work: Work) -> None:
+    """Codes and sessions that have run out."""
+    async with work.database.transaction() as conn:
+        await customers.forget_codes(conn, now=work.now())
+        await access.forget_sessions(conn, now=work.now())
+
+
 async def _forget_deliveries(work: Work) -> None:
     while True:
         async with work.database.transaction() as conn:
@@ -78,6 +85,7 @@ SWEEPS = (
     Sweep("pickups", OFTEN_SECONDS, _expire_pickups),
     Sweep("messages", OFTEN_SECONDS, _send_messages),
     Sweep("idempotency_keys", HOUR_SECONDS, _forget_keys),
+    Sweep("codes_and_sessions", HOUR_SECONDS, _forget_access),
     Sweep("deliveries", HOUR_SECONDS, _forget_deliveries),
     Sweep("partitions", DAY_SECONDS, _make_partitions),
 )

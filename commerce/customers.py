@@ -26,6 +26,7 @@ from sqlalchemy import (
     Uuid,
     any_,
     bindparam,
+    delete,
     func,
     insert,
     select,
@@ -48,6 +49,7 @@ CODES_PER_HOUR = 5
 CODE_PAUSE = timedelta(seconds=30)
 _CODE_DIGITS = 6
 _HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
 
 
 class CodeRefused(CommerceError):
@@ -163,6 +165,9 @@ USE_CODE = Query(
     .returning(one_time_code.c.id),
     UUID,
 )
+FORGET_CODES = Query(
+    delete(one_time_code).where(one_time_code.c.expires_at < bindparam("before", type_=_MOMENT))
+)
 INSERT_SHOPPER = Query(
     upsert(shopper)
     .values(
@@ -271,6 +276,11 @@ async def finish_sign_in(
     if isinstance(outcome, CodeRefused):
         raise outcome
     return outcome
+
+
+async def forget_codes(conn: Connection, *, now: datetime) -> None:
+    """Drop codes of yesterday: they open nothing, and the pace of new ones looks back an hour."""
+    await conn.run(FORGET_CODES, before=now - _DAY)
 
 
 async def shopper_by_id(conn: Connection, shopper_id: UUID) -> Shopper | None:

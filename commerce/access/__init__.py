@@ -44,6 +44,7 @@ from commerce.access.sessions import (
     StartedSession,
     authenticate,
     end_session,
+    forget_sessions,
     start_shopper_session,
 )
 
@@ -71,6 +72,7 @@ __all__ = [
     "authenticate",
     "create_key",
     "end_session",
+    "forget_sessions",
     "hash_new_pins",
     "in_scope",
     "keys",

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Uuid,
     any_,
     bindparam,
+    delete,
     insert,
     or_,
     select,
@@ -33,6 +34,7 @@ from commerce.tables.people import api_key, associate, session
 SHOPPER_LIFETIME = timedelta(days=30)
 ASSOCIATE_LIFETIME = timedelta(hours=12)
 """A shift; a tablet that was left lying about is of no use the next day."""
+_KEPT = timedelta(days=30)
 
 
 class SessionInvalid(CommerceError):
@@ -109,6 +111,7 @@ END = Query(
     ).returning(*_SHOWN),
     _Ended,
 )
+FORGET = Query(delete(session).where(session.c.expires_at < bindparam("before", type_=_MOMENT)))
 OF_ASSOCIATE = Query(
     select(session.c.id)
     .where(session.c.associate_id == bindparam("associate"), session.c.ended_at.is_(None))
@@ -148,6 +151,11 @@ async def end_session(conn: Connection, who: Principal, *, now: datetime) -> Non
     """End the session of `who`. Repeating it changes nothing."""
     if who.session_id is not None:
         await end(conn, [who.session_id], actor=who.actor, now=now)
+
+
+async def forget_sessions(conn: Connection, *, now: datetime) -> None:
+    """Drop sessions that ran out a month ago; events and the staff record name them by id only."""
+    await conn.run(FORGET, before=now - _KEPT)
 
 
 async def start(

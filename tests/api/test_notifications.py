@@ -15,7 +15,8 @@ from api.work import Work
 from commerce import customers, fulfillment, notifications, orders
 from commerce.access import OPERATOR
 from commerce.customers import Contact
-from commerce.kernel import ids
+from commerce.kernel import events, ids
+from commerce.kernel.events import Event
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Database
 from commerce.notification_texts import TEXTS, render
@@ -169,6 +170,25 @@ async def test_an_order_is_confirmed_and_its_cancelling_is_told(
     ]
     assert "over MX$100.00" in carrier.taken[0].body
     assert "Friday, November 20, 11:00 AM" in carrier.taken[0].body
+
+
+async def test_each_refund_is_told_with_its_amount(
+    db: Database, shop: Shop, work: Work, carrier: Carrier
+) -> None:
+    made = await order(db, shop, locale="en")
+    about = {"fulfillment_id": made.fulfillments[0].id, "tender": "card", "currency": "MXN"}
+    facts = [
+        Event("payment.refunded", "order", made.id, "test", {**about, "amount_minor": minor})
+        for minor in (2_500, 1_000)
+    ]
+    async with db.transaction() as conn:
+        await events.record(conn, facts, now=work.now())
+    await told_of(work, made.id, "payment.refunded")
+    assert sorted(mail.body.splitlines()[2] for mail in carrier.taken) == [
+        f"we have refunded MX$10.00 of your order {made.head.number}.",
+        f"we have refunded MX$25.00 of your order {made.head.number}.",
+    ]
+    assert "Your bank shows it within a few days." in carrier.taken[0].body
 
 
 async def test_what_is_no_longer_so_is_not_told(

@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from api import database, sweeps
 from api.health import KEPT_SECONDS, Examiner
 from api.sweeps import SWEEPS, Sweep, run_once
 from api.work import Work
+from commerce import access, customers
+from commerce.access import OPERATOR
 from commerce.kernel import events, heartbeats, ids, partitions
 from commerce.kernel.heartbeats import Heartbeat
 from commerce.kernel.settings import Settings
@@ -21,7 +24,7 @@ from inventory import reservations, stock
 from inventory.demands import Demand, Want
 from inventory.stock import Movement
 from tests import counter
-from tests.background import until, work_of
+from tests.background import SECRET, until, work_of
 from tests.shop import Shop, make_shop
 from tests.simulation.story import Moment
 
@@ -137,6 +140,37 @@ async def test_partitions_are_made_ahead(db: Database, work: Work, clock: Moment
     names = [f"event_{start:%Y%m}" for start, _ in partitions.months(clock())]
     found = await db.pool.fetch("SELECT relname FROM pg_class WHERE relname = ANY($1)", names)
     assert {row["relname"] for row in found} == set(names)
+
+
+async def test_codes_and_sessions_that_ran_out_long_ago_are_forgotten(
+    db: Database, work: Work, clock: Moment
+) -> None:
+    async with db.transaction() as conn:
+        await customers.start_sign_in(
+            conn, OPERATOR, secret=SECRET, email="ana@example.com", phone=None, locale="en",
+            now=clock(),
+        )  # fmt: skip
+        key, _ = await access.create_key(
+            conn, OPERATOR, kind="storefront", name="test", channel="web",
+            requests_per_minute=1, now=clock(),
+        )  # fmt: skip
+        who = msgspec.structs.replace(OPERATOR, key_id=key.id)
+        started = await access.start_shopper_session(conn, who, ids.uuid7(), now=clock())
+
+    async def left() -> tuple[int, int]:
+        row = await db.pool.fetchrow(
+            "SELECT (SELECT count(*) FROM one_time_code), (SELECT count(*) FROM session)"
+        )
+        return row[0], row[1]
+
+    await run_once(work, sweep("codes_and_sessions"))
+    assert await left() == (1, 1)
+    clock.pass_by(days=1, minutes=11)
+    await run_once(work, sweep("codes_and_sessions"))
+    assert await left() == (0, 1)
+    clock.at = started.expires_at + timedelta(days=30, seconds=1)
+    await run_once(work, sweep("codes_and_sessions"))
+    assert await left() == (0, 0)
 
 
 async def test_a_shortfall_puts_the_latest_promised_pickups_at_risk(
