@@ -50,9 +50,18 @@ class Loose(Struct, frozen=True):
     value: str
 
 
+class _Planning(Struct, frozen=True):
+    enable_seqscan: str
+    work_mem: str
+
+
 # Made for look-ups, a connection refuses to scan; an audit reads everything, and only once.
 _FULL_PASSES = Query(
-    select(func.set_config("enable_seqscan", "on", True), func.set_config("work_mem", "64MB", True))
+    select(
+        func.set_config("enable_seqscan", "on", True).label("enable_seqscan"),
+        func.set_config("work_mem", "64MB", True).label("work_mem"),
+    ),
+    _Planning,
 )
 
 
