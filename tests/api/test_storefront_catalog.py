@@ -7,8 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from api.services import Services
-from api.storefront.stores import directory
+from api.services import Services, directory
 from commerce import catalog
 from commerce.importing import PriceRecord, SkuRecord
 from commerce.kernel.sql import Database

@@ -177,9 +177,9 @@ async def test_order_by_card_waits_and_is_confirmed_once(database: Database) -> 
     shop = await make_shop(database)
     made = await placed(database, placement(shop, (0, 1), total_minor=10_000, card=True))
     assert (made.head.state, made.fulfillments[0].requested_at) == ("pending_payment", None)
-    for _ in range(2):
-        async with database.transaction() as conn:
-            done = await orders.confirm(conn, made.id, actor="test", now=NOW)
+    async with database.transaction() as conn:
+        done = await orders.confirm(conn, made.id, actor="test", now=NOW)
+        assert await orders.confirm(conn, made.id, actor="test", now=NOW) == done
     assert (done.head.state, done.fulfillments[0].requested_at) == ("placed", NOW)
     assert await counters(database, shop) == (10, 1)
     assert await facts(database, made.id) == [
@@ -210,9 +210,9 @@ async def test_late_payment_holds_again_or_learns_that_stock_is_gone(database: D
 async def test_cancelling_releases_stock_once(database: Database) -> None:
     shop = await make_shop(database)
     made = await placed(database, placement(shop, (0, 2), total_minor=20_000))
-    for _ in range(2):
-        async with database.transaction() as conn:
-            done = await orders.cancel(conn, made.id, reason="shopper", actor="test", now=NOW)
+    async with database.transaction() as conn:
+        done = await orders.cancel(conn, made.id, reason="shopper", actor="test", now=NOW)
+        assert await orders.cancel(conn, made.id, reason="again", actor="test", now=NOW) == done
     assert (done.head.state, done.head.cancel_reason) == ("cancelled", "shopper")
     assert [line.cancelled_quantity for line in done.lines] == [2]
     assert await counters(database, shop) == (10, 0)
