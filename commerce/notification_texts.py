@@ -37,14 +37,14 @@ TEXTS: dict[tuple[str, str], Text] = {
         subject="Your order {{ number }}",
         body="""Hello {{ name }},
 
-thank you for your order {{ number }} over {{ total }}.
+thank you for your order {{ number }} of {{ total }}.
 {% if promised_at %}
 We will tell you when you can pick it up, about {{ promised_at }}, at:
 
 """
         + PLACE
         + "{% endif %}",
-        short="Your order {{ number }} over {{ total }}: we tell you when it is ready.",
+        short="Your order {{ number }} of {{ total }}: we tell you when it is ready.",
     ),
     ("order_placed", "es"): Text(
         subject="Tu pedido {{ number }}",
@@ -93,7 +93,7 @@ Enséñalo en el mostrador{% if expires_at %} hasta el {{ expires_at }}{% endif 
         subject="Your order {{ number }} was cancelled",
         body="""Hello {{ name }},
 
-your order {{ number }} over {{ total }} was cancelled. What was held on a card is released.
+your order {{ number }} of {{ total }} was cancelled. What was held on a card is released.
 """,
         short="Your order {{ number }} was cancelled. What was held on a card is released.",
     ),

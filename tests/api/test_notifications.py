@@ -168,7 +168,7 @@ async def test_an_order_is_confirmed_and_its_cancelling_is_told(
         f"Your order {made.head.number}",
         f"Your order {made.head.number} was cancelled",
     ]
-    assert "over MX$100.00" in carrier.taken[0].body
+    assert "of MX$100.00" in carrier.taken[0].body
     assert "Friday, November 20, 11:00 AM" in carrier.taken[0].body
 
 
