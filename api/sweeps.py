@@ -61,8 +61,7 @@ async def _make_partitions(work: Work) -> None:
 
 
 async def _forget_keys(work: Work) -> None:
-    async with work.database.transaction() as conn:
-        await idempotency.forget(conn, now=work.now())
+    await _in_pages(work, idempotency.forget)
 
 
 async def _forget_access(work: Work) -> None:
@@ -73,9 +72,13 @@ async def _forget_access(work: Work) -> None:
 
 
 async def _forget_deliveries(work: Work) -> None:
+    await _in_pages(work, deliveries.forget)
+
+
+async def _in_pages(work: Work, forget: Callable[..., Awaitable[int]]) -> None:
     while True:
         async with work.database.transaction() as conn:
-            if await deliveries.forget(conn, now=work.now(), page=PAGE) < PAGE:
+            if await forget(conn, now=work.now(), page=PAGE) < PAGE:
                 return
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Integer, Text, Uuid, any_, bindparam, func, select, update
+from sqlalchemy import Integer, Text, Uuid, any_, bindparam, func, select, true, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from commerce import stores
@@ -137,7 +137,8 @@ _WANTED = rows_of("w", location_id=Uuid(), sku=Text())
 _CODES = bindparam("codes", type_=ARRAY(Text))
 _USES = rows_of("u", code=Text(), uses=Integer())
 
-OFFERS = Query(
+# One look-up per line, whatever the statistics say: prices may be loaded faster than they learn.
+_OFFER = (
     select(
         price.c.price_zone,
         price.c.sku,
@@ -147,14 +148,15 @@ OFFERS = Query(
         item.c.return_window_days,
     )
     .select_from(
-        _WANTED.join(store, store.c.location_id == _WANTED.c.location_id)
-        .join(price, (price.c.price_zone == store.c.price_zone) & (price.c.sku == _WANTED.c.sku))
+        store.join(price, price.c.price_zone == store.c.price_zone)
         .join(sku, sku.c.sku == price.c.sku)
         .join(item, item.c.code == sku.c.item_code)
     )
-    .where(sku.c.active),
-    Offer,
+    .where(store.c.location_id == _WANTED.c.location_id, price.c.sku == _WANTED.c.sku, sku.c.active)
+    .limit(1)
+    .lateral()
 )
+OFFERS = Query(select(_OFFER).select_from(_WANTED.join(_OFFER, true())), Offer)
 COUPONS = Query(select(coupon).where(coupon.c.code == any_(_CODES)), Coupon)
 PAGE_OF_COUPONS = Query(
     select(coupon)

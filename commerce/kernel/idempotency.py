@@ -29,6 +29,7 @@ from sqlalchemy import (
     insert,
     select,
     true,
+    tuple_,
     update,
 )
 
@@ -151,11 +152,15 @@ FINISH = Query(
     )
     .values(status=bindparam("new_status"), answer=bindparam("new_answer"))
 )
-FORGET = Query(
-    delete(idempotency_key)
+_PRIMARY = (idempotency_key.c.principal_id, idempotency_key.c.route, idempotency_key.c.key)
+_OLD = (
+    select(*_PRIMARY)
     .where(idempotency_key.c.created_at < bindparam("before", type_=DateTime(timezone=True)))
-    .returning(idempotency_key.c.key),
-    str,
+    .order_by(idempotency_key.c.created_at)
+    .limit(bindparam("page", type_=Integer()))
+)
+FORGET = Query(
+    delete(idempotency_key).where(tuple_(*_PRIMARY).in_(_OLD)).returning(idempotency_key.c.key), str
 )
 
 
@@ -221,6 +226,6 @@ async def finish(conn: Connection, claim: Claim, status: int, body: bytes) -> No
     )
 
 
-async def forget(conn: Connection, *, now: datetime) -> int:
-    """Drop keys older than 48 hours; returns how many."""
-    return len(await conn.run(FORGET, before=now - KEPT))
+async def forget(conn: Connection, *, now: datetime, page: int) -> int:
+    """Drop keys older than 48 hours, at most `page`; returns how many."""
+    return len(await conn.run(FORGET, before=now - KEPT, page=page))

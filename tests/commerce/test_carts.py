@@ -204,4 +204,4 @@ async def test_each_edit_is_one_statement_and_a_read_a_fixed_number(db: Database
         async with db.transaction() as conn:
             await step(conn)
             counts.append(conn.statements)
-    assert counts == [1, 1, 5]
+    assert counts == [1, 1, 4]
