@@ -145,7 +145,7 @@ async def hand_over(
     else:
         tender = tenders.check(tender, due)
         if order.head.tender == "card":
-            await payments.request_voids(conn, order.id, actor=who.actor, now=now)
+            await payments.give_back(conn, order.id, actor=who.actor, now=now)
     await _goods_leave(conn, order, share, lines, who, now)
     change = Money(0, due.currency)
     if tender is not None:

@@ -156,7 +156,7 @@ async def cancel(
         raise wrong_state(order, "cancelled")
     await _move(conn, order, "cancelled", closed_at=now, reason=reason)
     await conn.run(CANCEL_LINES, of=order_id)
-    await payments.request_voids(conn, order_id, actor=actor, now=now)
+    await payments.give_back(conn, order_id, actor=actor, now=now)
     for share in order.fulfillments:
         await reservations.release(conn, share.demand_id, actor=actor, now=now, reason=reason)
     if order.head.coupon_code:

@@ -22,6 +22,7 @@ from commerce.payments.rows import (
     fact,
     intent,
     lock,
+    of_order,
     operations_of,
     write,
     write_operation,
@@ -133,7 +134,8 @@ async def request_capture(
         if running:
             asked += [op.id for op in running]
             continue
-        if each.state == "lapsed" or (each.capture_before and each.capture_before <= now):
+        too_late = each.capture_before is not None and each.capture_before <= now
+        if each.state == "lapsed" or (each.state == "authorized" and too_late):
             raise AuthorizationLapsed(payment_id=each.id, amount_minor=amount_minor)
         assert amount_minor <= each.authorized_minor
         kind = "capture" if amount_minor else "void"
@@ -168,6 +170,22 @@ async def request_voids(
             asks.append(intent(each, "void", amount_minor, actor=actor, now=now))
     await add_operations(conn, asks)
     return [ask.id for ask in asks]
+
+
+async def give_back(
+    conn: Connection, order_id: UUID, *, now: datetime, actor: str = "system"
+) -> None:
+    """Ask to give back all that an order's cards hold, and what they have paid already.
+
+    A card may have been captured by hand at the provider. Repeating it asks for nothing again.
+    """
+    await request_voids(conn, order_id, actor=actor, now=now)
+    paid = await of_order(conn, order_id)
+    taken = [each for each in paid if each.tender == "card" and each.state == "captured"]
+    known = await operations_of(conn, taken)
+    left = sum(left_minor(each, known[each.id]) for each in taken)
+    if left:
+        await request_refunds(conn, order_id, None, amount_minor=left, actor=actor, now=now)
 
 
 async def request_refunds(

@@ -2,7 +2,8 @@
 
 authorized      the order is placed; if its goods are gone by now, it is cancelled and voided
 captured        the order is completed, once everything is handed over and paid
-captured, although the order was cancelled: the money goes back
+captured, although the order was cancelled or paid otherwise: the money goes back
+captured more than was asked, by hand at the provider: what is too much goes back
 """
 
 from collections.abc import Sequence
@@ -29,19 +30,19 @@ async def follow(conn: Connection, order: Order, change: Change, *, now: datetim
     captured = change.became("captured")
     if change.became("authorized") or (captured and change.before.waits_for_card):
         await _place(conn, order, change.actor, now)
-    if captured:
+    asked = [op for op in change.operations if op.kind == "capture" and op.state == "succeeded"]
+    if captured or asked:
         order = await orders.by_id(conn, order.id)
-        if order.head.state == "cancelled":
-            await payments.request_refunds(
-                conn,
-                order.id,
-                None,
-                amount_minor=change.after.captured_minor,
-                actor=SYSTEM,
-                now=now,
-            )
-        else:
-            await complete_if_settled(conn, order.id, actor=change.actor, now=now)
+        if order.head.state in ORDER.terminal:  # called off, or paid otherwise by now
+            await payments.give_back(conn, order.id, actor=SYSTEM, now=now)
+            return
+        for operation in asked:
+            excess_minor = change.after.captured_minor - operation.amount_minor
+            if excess_minor > 0:
+                await payments.request_refunds(
+                    conn, order.id, None, amount_minor=excess_minor, actor=SYSTEM, now=now
+                )
+        await complete_if_settled(conn, order.id, actor=change.actor, now=now)
 
 
 async def follow_refund(conn: Connection, change: Change, *, now: datetime) -> None:

@@ -210,3 +210,74 @@ async def test_one_sweep_ends_a_bounded_number(own_db: Database, clock: Moment) 
     sizes = [len(await fulfillment.expire(own_db, now=clock(), limit=2)) for _ in range(3)]
     assert sizes == [2, 1, 0]
     assert await counters(own_db, shop) == (10, 0)
+
+
+async def capture_by_hand(
+    db: Database, gateway: StripeGateway, stripe: FakeStripeServer, order_id: UUID, clock: Moment,
+    *, seen: bool,
+) -> None:  # fmt: skip
+    """Somebody captures the whole hold at the provider; we learn of it at once, or not yet."""
+    (paid,) = (await story.standing(db, order_id)).payments
+    stripe.post(f"/v1/payment_intents/{paid.provider_id}/capture", [])
+    if seen:
+        await settlement.look(db, gateway, paid.id, now=clock)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+async def test_a_hold_captured_by_hand_pays_and_what_is_too_much_goes_back(
+    db: Database,
+    gateway: StripeGateway,
+    stripe: FakeStripeServer,
+    shop: Shop,
+    clock: Moment,
+    seen: bool,
+) -> None:
+    order_id, pickup_id = await waiting(db, gateway, shop, clock, short=((1, 1),))
+    await capture_by_hand(db, gateway, stripe, order_id, clock, seen=seen)
+    await hand_over(db, shop, pickup_id, clock)
+    await settlement.settle_order(db, gateway, order_id, now=clock)
+    it = await story.standing(db, order_id)
+    assert it.states == ("completed", "captured")
+    assert await books(db, stripe, order_id) == {
+        "authorized": 3 * PRICE, "captured": 3 * PRICE, "refunded": PRICE, "kept": 2 * PRICE,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seen", [True, False])
+async def test_nobody_pays_twice_with_cash_and_a_card_captured_by_hand(
+    db: Database,
+    gateway: StripeGateway,
+    stripe: FakeStripeServer,
+    shop: Shop,
+    clock: Moment,
+    seen: bool,
+) -> None:
+    order_id, pickup_id = await waiting(db, gateway, shop, clock)
+    await capture_by_hand(db, gateway, stripe, order_id, clock, seen=seen)
+    await hand_over(db, shop, pickup_id, clock, Cash(Money(3 * PRICE, "MXN")))
+    await settlement.settle_order(db, gateway, order_id, now=clock)
+    it = await story.standing(db, order_id)
+    assert {p.tender: (p.captured_minor, p.refunded_minor) for p in it.payments} == {
+        "card": (3 * PRICE, 3 * PRICE),
+        "cash": (3 * PRICE, 0),
+    }
+    assert (await books(db, stripe, order_id))["refunded"] == 3 * PRICE
+
+
+@pytest.mark.parametrize("seen", [True, False])
+async def test_a_cancelled_order_gives_back_what_was_captured_by_hand(
+    db: Database,
+    gateway: StripeGateway,
+    stripe: FakeStripeServer,
+    shop: Shop,
+    clock: Moment,
+    seen: bool,
+) -> None:
+    order_id, _ = await waiting(db, gateway, shop, clock)
+    await capture_by_hand(db, gateway, stripe, order_id, clock, seen=seen)
+    await story.cancel(db, order_id, now=clock())
+    await settlement.settle_order(db, gateway, order_id, now=clock)
+    it = await story.standing(db, order_id)
+    assert it.states == ("cancelled", "captured")
+    assert it.payments[0].refunded_minor == 3 * PRICE
+    assert (await books(db, stripe, order_id))["refunded"] == 3 * PRICE
