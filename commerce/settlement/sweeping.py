@@ -62,7 +62,9 @@ async def resume(db: Database, gateway: Gateway, *, now: Clock, limit: int = 100
 async def _give_up(db: Database, order_id: UUID, now: datetime) -> None:
     async def work(conn: Connection) -> None:
         order = await orders.lock(conn, order_id)
-        if order.head.state == "pending_payment":
+        waiting = [each for each in await payments.of_order(conn, order_id) if each.waits_for_card]
+        late = all(each.deadline_at and each.deadline_at <= now for each in waiting)
+        if order.head.state == "pending_payment" and late:  # no other card was tried meanwhile
             await orders.cancel(conn, order_id, reason="payment_expired", actor=SYSTEM, now=now)
 
     await db.commit(work)

@@ -1,5 +1,6 @@
 """Faults between us and the provider, and the sweep that brings every story to its end."""
 
+import asyncio
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -199,3 +200,26 @@ async def test_hold_that_the_provider_keeps_longer_is_looked_at_now_and_then(
     clock.pass_by(minutes=10)
     assert await settlement.resume(own_db, gateway, now=clock) == 1
     assert (await story.standing(own_db, order_id)).states == ("placed", "authorized")
+
+
+async def test_order_that_gets_more_time_while_the_sweep_looks_is_not_cancelled(
+    own_db: Database, gateway: StripeGateway, clock: Moment
+) -> None:
+    shop = await make_shop(own_db, skus=1, stores=1)
+    order_id = await story.place(own_db, shop, now=clock(), card="pm_card_chargeDeclined")
+    await story.pay(own_db, gateway, order_id, clock)
+    clock.pass_by(minutes=31)
+    async with own_db.transaction() as conn:
+        await settlement.try_card(
+            conn,
+            order_id,
+            payment_method="pm_card_visa",
+            return_url=None,
+            actor=story.ACTOR,
+            now=clock(),
+        )
+        sweeping = asyncio.create_task(settlement.resume(own_db, gateway, now=clock))
+        done, _ = await asyncio.wait([sweeping], timeout=0.3)
+        assert not done, "it waits for the order"
+    await sweeping
+    assert (await story.pay(own_db, gateway, order_id, clock)).states == ("placed", "authorized")
