@@ -192,8 +192,14 @@ TAKE_TRY = Query(
 )
 FORGET_TRIES = Query(
     update(associate)
-    .where(associate.c.id == bindparam("associate_id"))
+    .where(
+        associate.c.id == bindparam("associate_id"),
+        associate.c.active,
+        associate.c.pin_hash == bindparam("tried"),
+    )
     .values(pin_tries=0, pin_locked_until=null())
+    .returning(associate.c.id),
+    UUID,
 )
 
 
@@ -262,7 +268,8 @@ async def sign_in(
         raise SignInRefused
 
     async def start(conn: Connection) -> StartedSession:
-        await conn.run(FORGET_TRIES, associate_id=taken.id)
+        if not await conn.run(FORGET_TRIES, associate_id=taken.id, tried=taken.pin_hash):
+            raise SignInRefused  # who they are has changed while the PIN was looked at
         if location_id not in await conn.run(STORES, associate_id=taken.id):
             raise StoreNotAllowed(location_id=location_id)
         return await sessions.start(

@@ -1,11 +1,13 @@
 """Keys, sessions, PINs and permissions: who is let in, who is not, and what is on record."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import select
 
 from commerce import access
@@ -374,6 +376,30 @@ async def test_a_new_pin_lifts_the_lock_and_ends_the_sessions(db: Database, shop
     with pytest.raises(SessionInvalid):
         await verify(db, tablet, started.secret)
     await sign_in(db, tablet, code, store, pin="8080")
+
+
+@pytest.mark.parametrize("change", [{"pin": "8080"}, {"pin": None, "active": False}])
+async def test_a_pin_that_ends_while_it_is_looked_at_starts_no_session(
+    db: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    _, tablet = await make_key(db, "tablet")
+    code = await make_associate(db, shop)
+    looking, changed = threading.Event(), threading.Event()
+    verify_pin = PasswordHasher.verify
+
+    def slowly(hasher: PasswordHasher, pin_hash: str, pin: str) -> bool:
+        if not looking.is_set():
+            looking.set()
+            changed.wait(5)
+        return verify_pin(hasher, pin_hash, pin)
+
+    monkeypatch.setattr(PasswordHasher, "verify", slowly)
+    signing_in = asyncio.create_task(sign_in(db, tablet, code, shop.stores[0].location_id))
+    assert await asyncio.to_thread(looking.wait, 5)
+    await put(db, code, shop, **change)
+    changed.set()
+    with pytest.raises(SignInRefused):
+        await signing_in
 
 
 async def test_putting_the_same_associate_again_changes_nothing(db: Database, shop: Shop) -> None:
