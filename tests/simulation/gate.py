@@ -6,6 +6,7 @@ let a test kill somebody. The processes behind it are the product's own, unchang
 """
 
 import asyncio
+import contextlib
 import re
 import socket
 import struct
@@ -33,17 +34,17 @@ class Gate:
         self._counts = counts
         self._kill: Kill | None = None
         self._killing: asyncio.Future[None] | None = None
-        self._at = 0
+        self._at = ("", 0)
 
-    def watch(self, at: int = 0, kill: Kill | None = None) -> None:
-        """Start a list anew; at that place of it (from 1), kill."""
-        self.seen, self._at, self._kill = [], at, kill
+    def watch(self, name: str = "", times: int = 0, kill: Kill | None = None) -> None:
+        """Start a list anew; when this boundary is reached so many times, kill."""
+        self.seen, self._at, self._kill = [], (name, times), kill
 
     async def boundary(self, name: str, holder: int) -> None:
         """A process has come to a boundary."""
         if self._counts(holder):
             self.seen.append(name)
-            if len(self.seen) == self._at and self._kill is not None:
+            if (name, self.seen.count(name)) == self._at and self._kill is not None:
                 # Who is killed may end the connection whose traffic waits here, and this with it.
                 self._killing = asyncio.ensure_future(self._kill(holder))
                 await asyncio.shield(self._killing)
@@ -214,11 +215,15 @@ def _owner(port: int) -> int:
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         if fields[1] == f"0100007F:{port:04X}":
-            wanted = f"socket:[{fields[9]}]"
-            for fd in Path("/proc").glob("[0-9]*/fd/*"):
-                try:
-                    if str(fd.readlink()) == wanted:
-                        return int(fd.parts[2])
-                except OSError:  # it ends while we look
-                    continue
+            return _holder_of(f"socket:[{fields[9]}]")
+    return 0
+
+
+def _holder_of(thing: str) -> int:
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # it is no process, or it ends while we look
+            for fd in (process / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    if str(fd.readlink()) == thing:
+                        return int(process.name)
     return 0

@@ -46,6 +46,7 @@ class Product:
         self._provider_port = free_port()
         self._port = free_port()
         self._supervisor: subprocess.Popen[bytes] | None = None
+        self._killed_worker = 0
         self.http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self._port}", timeout=60, trust_env=False
         )
@@ -114,7 +115,9 @@ class Product:
             os.kill(postmaster, signal.SIGKILL)
             await asyncio.to_thread(self._until_the_database_is_dead)
         elif victim == "worker":
-            os.kill(self._worker(), signal.SIGKILL)
+            self._killed_worker = self._worker()
+            assert self._killed_worker, "the worker does not run"
+            os.kill(self._killed_worker, signal.SIGKILL)
         else:
             assert self._supervisor is not None
             self._supervisor.kill()
@@ -142,14 +145,12 @@ class Product:
             return False
 
     def _worker(self) -> int:
-        worker = pidfile.read(self._state / "run" / "worker.pid")
-        assert worker is not None, "the worker does not run"
-        return worker
+        return pidfile.read(self._state / "run" / "worker.pid") or 0
 
     def _until_the_worker_runs(self) -> None:
         """The supervisor makes a pause, the longer the more often it has died."""
         until = time.monotonic() + START_SECONDS
-        while pidfile.read(self._state / "run" / "worker.pid") is None:
+        while self._worker() in {0, self._killed_worker}:
             assert time.monotonic() < until, "the worker does not come back"
             time.sleep(0.05)
 
