@@ -30,16 +30,27 @@ def months(now: datetime) -> list[tuple[datetime, datetime]]:
 
 
 async def ensure(conn: Connection, *, now: datetime) -> None:
-    """Make the partitions that are missing."""
+    """Make the partitions that are missing; rows of theirs that went astray move in."""
     await conn.driver.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
     for table in PARTITIONED:
         for start, end in months(now):
             name = f"{table}_{start:%Y%m}"
             if await conn.driver.fetchval("SELECT to_regclass($1) IS NULL", name):
-                await conn.driver.execute(
-                    f"CREATE TABLE {name} PARTITION OF {table}"
-                    f" FOR VALUES FROM ('{bound(start)}') TO ('{bound(end)}')"
-                )
+                await _make(conn, table, name, bound(start), bound(end))
+
+
+async def _make(conn: Connection, table: str, name: str, start: UUID, end: UUID) -> None:
+    like = "INCLUDING DEFAULTS INCLUDING CONSTRAINTS"
+    await conn.driver.execute(f"CREATE TABLE {name} (LIKE {table} {like})")
+    await conn.driver.execute(
+        f"WITH strays AS (DELETE FROM {table}_default WHERE id >= $1 AND id < $2 RETURNING *)"  # noqa: S608  constant names
+        f" INSERT INTO {name} SELECT * FROM strays",
+        start,
+        end,
+    )
+    await conn.driver.execute(
+        f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')"
+    )
 
 
 async def stray(conn: Connection) -> int:
