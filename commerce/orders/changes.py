@@ -161,7 +161,7 @@ async def cancel(
         await reservations.release(conn, share.demand_id, actor=actor, now=now, reason=reason)
     if order.head.coupon_code:
         await pricing.give_back(conn, order.head.coupon_code)
-    await events.record(conn, _cancelled_facts(order, reason, pickup_becomes, actor), now=now)
+    await events.record(conn, _cancelled_facts(order, pickup_becomes, actor), now=now)
     return await reading.by_id(conn, order_id)
 
 
@@ -243,9 +243,9 @@ async def _hold_again(
     return demand.id
 
 
-def _cancelled_facts(order: Order, reason: str, pickup_became: str, actor: str) -> list[Event]:
-    at = order.head.location_id
-    facts = [Event("order.cancelled", "order", order.id, actor, {"reason": reason}, at)]
+def _cancelled_facts(order: Order, pickup_became: str, actor: str) -> list[Event]:
+    """Without the reason: it may be what the shopper typed, and stands with the order."""
+    facts = [Event("order.cancelled", "order", order.id, actor, {}, order.head.location_id)]
     facts += [
         _pickup_ended(share, pickup_became, actor)
         for share in order.fulfillments

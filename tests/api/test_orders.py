@@ -10,7 +10,7 @@ import pytest
 
 from api.services import Services
 from commerce import access, customers, stores
-from commerce.kernel import ids
+from commerce.kernel import events, ids
 from commerce.kernel.sql import Database
 from tests.carts import make_coupon
 from tests.ordering import body, counters, footprint, place, send
@@ -225,6 +225,9 @@ async def test_a_cancelled_order_gives_everything_back_once(
     assert answers[1].json() == answers[0].json()
     order = answers[0].json()
     assert (order["state"], order["cancel_reason"]) == ("cancelled", "changed my mind")
+    async with db.reading() as conn:
+        told_of = await events.timeline(conn, UUID(order["id"]))
+    assert "changed my mind" not in str(told_of), "what a person typed is not in the log"
     assert [line["cancelled_quantity"] for line in order["lines"]] == [2]
     assert order["fulfillments"][0]["state"] == "cancelled"
     assert await counters(db, shop) == (10, 0)
