@@ -5,7 +5,7 @@
 Every placement has an outcome of its own: the order, or the refusal, which leaves nothing behind.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -36,7 +36,7 @@ from commerce.kernel.sql import Connection, Query, records, records_of
 from commerce.orders.numbers import Numbers
 from commerce.orders.reading import Fulfillment, Head, Order, OrderLine
 from commerce.payments import NewPayment
-from commerce.pricing import Basket, Quote, Terms
+from commerce.pricing import Basket, CouponRefused, Quote, Terms
 from commerce.stores import Store
 from commerce.tables import fulfillment, order_line, orders
 from inventory import reservations
@@ -175,12 +175,34 @@ async def place(
     ready = [each for each in decided if isinstance(each, _Ready)]
     refused = await _hold(conn, ready, now)
     accepted = [each for each in ready if each.placement.order_id not in refused]
-    written = await _write(conn, accepted, numbers, now)
+    outcomes: dict[UUID, Order | CommerceError] = {
+        each.order_id: outcome
+        for each, outcome in zip(placements, decided, strict=True)
+        if isinstance(outcome, CommerceError)
+    }
+    outcomes |= refused
+    outcomes |= await _write(conn, accepted, numbers, now)
+    late = _next_in_line(placements, outcomes)
+    placed_late = await place(conn, late, numbers=numbers, now=now)
+    outcomes |= {each.order_id: new for each, new in zip(late, placed_late, strict=True)}
+    return [outcomes[each.order_id] for each in placements]
+
+
+def _next_in_line(
+    placements: Sequence[Placement], outcomes: Mapping[UUID, Order | CommerceError]
+) -> list[Placement]:
+    """Who gets the uses of a coupon that orders before them in the batch did not take after all."""
+    freed = {
+        each.basket.coupon_code
+        for each in placements
+        if isinstance(outcomes[each.order_id], StockShort | HoldExpired)
+    }
     return [
         each
-        if isinstance(each, CommerceError)
-        else refused.get(each.placement.order_id) or written[each.placement.order_id]
-        for each in decided
+        for each in placements
+        if isinstance(refusal := outcomes[each.order_id], CouponRefused)
+        and refusal.reason == "used_up"
+        and refusal.coupon_code in freed
     ]
 
 

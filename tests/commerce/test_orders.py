@@ -25,6 +25,7 @@ from commerce.orders import (
 from commerce.pricing import Basket, CouponRefused, Line, UnknownSku, UnknownStore
 from inventory import reservations, stock
 from inventory.demands import Demand, Want
+from tests.carts import make_coupon
 from tests.shop import OPENED_AT, Shop, make_shop
 
 NOW = OPENED_AT + timedelta(hours=1)
@@ -153,6 +154,24 @@ async def test_a_batch_costs_as_many_statements_as_one_order(database: Database)
             counts.append(conn.statements)
         assert all(isinstance(each, Order) for each in outcomes)
     assert counts == [5, 3]  # the first draws a block of numbers
+
+
+async def test_a_coupons_use_that_an_order_did_not_take_is_for_the_next_in_the_batch(
+    database: Database,
+) -> None:
+    shop = await make_shop(database, on_hand=5)
+    code = await make_coupon(database, max_redemptions=2)
+    greedy = [placement(shop, (0, 6), total_minor=54_000, coupon=code) for _ in range(3)]
+    modest = [placement(shop, (0, 1), total_minor=9_000, coupon=code) for _ in range(4)]
+    wanted = [greedy[0], modest[0], greedy[1], *modest[1:], greedy[2]]
+    outcomes = await place(database, *wanted)
+    assert [type(each) for each in outcomes] == [
+        StockShort, Order, StockShort, Order, CouponRefused, CouponRefused, CouponRefused,
+    ]  # fmt: skip
+    assert await counters(database, shop) == (5, 2)
+    async with database.reading() as conn:
+        used = await conn.driver.fetchval("SELECT redeemed FROM coupon WHERE code = $1", code)
+    assert used == 2
 
 
 async def test_unknown_store_and_closed_pickup_are_named(database: Database) -> None:
