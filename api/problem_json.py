@@ -26,7 +26,7 @@ from api.refusals import (
 )
 from commerce.importing import Refused
 from commerce.kernel.errors import CommerceError, InvalidField
-from commerce.kernel.sql import SERIALIZATION_FAILURES, Busy
+from commerce.kernel.sql import SERIALIZATION_FAILURES, Busy, LostRace
 
 Language = Literal["en", "es"]
 
@@ -83,7 +83,9 @@ def refusal_of(error: BaseException) -> CommerceError:
         refusal = _framework_refusal(error)
     elif isinstance(error, asyncpg.PostgresError):
         refusal = _database_refusal(error.sqlstate or "")
-    elif isinstance(error, BROKEN) and not isinstance(error, ValueError):
+    elif isinstance(error, LostRace) or (
+        isinstance(error, BROKEN) and not isinstance(error, ValueError)
+    ):
         refusal = Busy()
     return refusal
 

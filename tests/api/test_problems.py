@@ -29,7 +29,7 @@ from api.middleware import Edge
 from api.problem_json import MAX_BODY_BYTES, RESERVED, refusal_of, spoken
 from api.problems import PROBLEMS
 from commerce.kernel.errors import CommerceError, WrongState
-from commerce.kernel.sql import Connection
+from commerce.kernel.sql import Connection, LostRace
 
 Start = Callable[..., AbstractAsyncContextManager[Edge]]
 
@@ -259,6 +259,7 @@ async def test_a_commit_that_failed_is_not_a_success(probe: Probe) -> None:
     ("error", "code"),
     [
         (asyncpg.DeadlockDetectedError(), "busy"),
+        (LostRace(), "busy"),
         (asyncpg.TooManyConnectionsError(), "busy"),
         (asyncpg.QueryCanceledError(), "busy"),
         (asyncpg.CannotConnectNowError(), "busy"),
