@@ -62,6 +62,10 @@ ROUTES: tuple[str, ...] = (
 )
 
 
+GC_THRESHOLDS = (20_000, 20, 50)
+"""A batch of orders makes some ten thousand objects, nearly none of them in cycles."""
+
+
 def application(configured: Settings | None = None, *, now: Clock = clock.now) -> Edge:
     """The application of one process, with the settings of its environment."""
     given = configured or settings.load()
@@ -83,6 +87,7 @@ def assemble(configured: Settings, modules: Sequence[Any], *, log: Log, now: Clo
                     await stack.enter_async_context(module.LIFESPAN(services))
             gc.collect()
             gc.freeze()  # what was imported stays; no collection need walk it again
+            gc.set_threshold(*GC_THRESHOLDS)
             yield
 
     app = build([route for module in modules for route in module.ROUTES], [lifespan])

@@ -1,6 +1,5 @@
 """Identity: ids made outside the database, secrets and their hashes, order numbers for people."""
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -11,7 +10,8 @@ from uuid_utils import compat
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: no I, L, O or U, so a number survives being read out over a counter."""
 
-_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())
+_SYMBOL_OF_BYTE = ALPHABET.encode() * 8
+"""Each byte of a digest makes one symbol; all are equally likely, because 32 divides 256."""
 
 NUMBER_LENGTH = 7
 _SPACE = len(ALPHABET) ** NUMBER_LENGTH
@@ -38,10 +38,10 @@ def digest(value: str) -> bytes:
 def derived(key: bytes, label: str, subject: UUID, length: int) -> str:
     """A code that can be told again but not guessed: `length` symbols of HMAC(key, label, subject).
 
-    Nothing is stored for it. Codes of different labels are unrelated.
+    Nothing is stored for it. Codes of different labels are unrelated; at most 32 symbols.
     """
     mac = hmac.digest(key, label.encode() + b"\0" + subject.bytes, "sha256")
-    return base64.b32encode(mac)[:length].translate(_CROCKFORD).decode()
+    return mac[:length].translate(_SYMBOL_OF_BYTE).decode()
 
 
 def order_number(key: bytes, sequence: int) -> str:
