@@ -118,8 +118,12 @@ def _amounts(books: PaymentBooks) -> Iterator[tuple[str, str, str]]:
             COMPARE,
         )
     captured = books.sum_of("capture", open_=False)
-    # A card may have been captured at the provider by hand: then nobody here has asked for it.
-    by_hand = books.tender == "card" and not any(op.kind == "capture" for op in books.operations)
+    # A card may have been captured at the provider by hand: then nobody here has asked for it, or
+    # for less, and what was too much goes back.
+    excess = books.captured_minor - captured
+    by_hand = books.tender == "card" and (
+        not captured or 0 < excess <= books.refunded_minor + under_way
+    )
     if books.captured_minor != captured and not by_hand:
         yield (
             f"captured_minor {captured}, what its capture took",

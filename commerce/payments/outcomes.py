@@ -188,17 +188,28 @@ def _captured(
         seen = Authorized(outcome.provider_id, outcome.amount_minor, None, None, None, None)
         decided = _authorized(payment, running, seen, now)
         held, told = decided.payment, decided.events
-    done = tuple(
-        _closed(op, "failed" if op.kind == "void" else "succeeded", now,
-                "captured" if op.kind == "void" else None)
-        for op in running
-    )  # fmt: skip
+    done = tuple(_closed_by_capture(op, outcome.amount_minor, now) for op in running)
+    due = [
+        fact
+        for op in done
+        if op.kind == "capture" and op.state == "failed"
+        for fact in _capture_failed(payment, op)
+    ]
     if held.state != "authorized":
-        return Decided(payment, done)
+        return Decided(payment, done, tuple(due))
     after = replace(held, state="captured", captured_minor=outcome.amount_minor, updated_at=now)
     actor = next((op.actor for op in running if op.kind == "capture"), "provider")
     captured = fact(after, "payment.captured", actor, amount_minor=after.captured_minor)
-    return Decided(after, done, (*told, captured))
+    return Decided(after, done, (*told, captured, *due))
+
+
+def _closed_by_capture(operation: Operation, captured_minor: int, now: datetime) -> Operation:
+    """An operation after a capture, which may have been made by hand, of another amount."""
+    if operation.kind == "void":
+        return _closed(operation, "failed", now, "captured")
+    if operation.kind == "capture" and captured_minor < operation.amount_minor:
+        return _closed(operation, "failed", now, "captured_less")
+    return _closed(operation, "succeeded", now)
 
 
 def _ended(

@@ -7,6 +7,10 @@ from uuid import UUID
 import pytest
 
 from commerce import fulfillment, settlement
+from commerce.audit.orders import BOOKS as ORDERS
+from commerce.audit.orders import judge_money
+from commerce.audit.payments import BOOKS as PAYMENTS
+from commerce.audit.payments import judge
 from commerce.fulfillment import Cash, CounterTender, HandedOver, TenderRequired
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Database
@@ -214,13 +218,23 @@ async def test_one_sweep_ends_a_bounded_number(own_db: Database, clock: Moment) 
 
 async def capture_by_hand(
     db: Database, gateway: StripeGateway, stripe: FakeStripeServer, order_id: UUID, clock: Moment,
-    *, seen: bool,
+    *, seen: bool, amount_minor: int = 3 * PRICE,
 ) -> None:  # fmt: skip
-    """Somebody captures the whole hold at the provider; we learn of it at once, or not yet."""
+    """Somebody captures a hold at the provider; we learn of it at once, or not yet."""
     (paid,) = (await story.standing(db, order_id)).payments
-    stripe.post(f"/v1/payment_intents/{paid.provider_id}/capture", [])
+    amount = [("amount_to_capture", str(amount_minor))]
+    stripe.post(f"/v1/payment_intents/{paid.provider_id}/capture", amount)
     if seen:
         await settlement.look(db, gateway, paid.id, now=clock)
+
+
+async def doubts(db: Database, order_id: UUID) -> list[str]:
+    """What the audit finds about an order's money."""
+    number = (await story.standing(db, order_id)).order.head.number
+    async with db.reading() as conn:
+        found = [f for books in await conn.run(ORDERS) for f in judge_money(books)]
+        found += [f for books in await conn.run(PAYMENTS) for f in judge(books)]
+    return [str(each) for each in found if number in each.subject]
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -241,6 +255,7 @@ async def test_a_hold_captured_by_hand_pays_and_what_is_too_much_goes_back(
     assert await books(db, stripe, order_id) == {
         "authorized": 3 * PRICE, "captured": 3 * PRICE, "refunded": PRICE, "kept": 2 * PRICE,
     }  # fmt: skip
+    assert await doubts(db, order_id) == []
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -262,6 +277,7 @@ async def test_nobody_pays_twice_with_cash_and_a_card_captured_by_hand(
         "cash": (3 * PRICE, 0),
     }
     assert (await books(db, stripe, order_id))["refunded"] == 3 * PRICE
+    assert await doubts(db, order_id) == []
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -281,3 +297,30 @@ async def test_a_cancelled_order_gives_back_what_was_captured_by_hand(
     assert it.states == ("cancelled", "captured")
     assert it.payments[0].refunded_minor == 3 * PRICE
     assert (await books(db, stripe, order_id))["refunded"] == 3 * PRICE
+    assert await doubts(db, order_id) == []
+
+
+@pytest.mark.parametrize("seen", [True, False])
+async def test_too_little_captured_by_hand_is_due_at_the_store(
+    db: Database,
+    gateway: StripeGateway,
+    stripe: FakeStripeServer,
+    shop: Shop,
+    clock: Moment,
+    seen: bool,
+) -> None:
+    order_id, pickup_id = await waiting(db, gateway, shop, clock)
+    await capture_by_hand(db, gateway, stripe, order_id, clock, seen=seen, amount_minor=PRICE)
+    await hand_over(db, shop, pickup_id, clock)
+    await settlement.settle_order(db, gateway, order_id, now=clock)
+    async with db.transaction() as conn:
+        (due,) = await settlement.dues(conn, associate(shop))
+        assert (due.order_id, due.amount) == (order_id, Money(2 * PRICE, "MXN"))
+        await settlement.pay_due(conn, associate(shop), order_id, Cash(due.amount), now=clock())
+    it = await story.standing(db, order_id)
+    assert it.order.head.state == "completed"
+    assert {p.tender: p.captured_minor - p.refunded_minor for p in it.payments} == {
+        "card": PRICE,
+        "cash": 2 * PRICE,
+    }
+    assert await doubts(db, order_id) == []
