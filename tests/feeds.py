@@ -46,7 +46,9 @@ class FeedClient:
         self.task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self.task = asyncio.create_task(Listener(self._edge)(self._scope, self._receive, self._send))
+        self.task = asyncio.create_task(
+            Listener(self._edge)(self._scope, self._receive, self._send)
+        )
         async with asyncio.timeout(SECONDS):
             while not self.status:
                 await self._wait()
