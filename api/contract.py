@@ -26,6 +26,7 @@ def answers(
 ) -> dict[str, Any]:
     """The type of the answer's body, where the function returns a ready-made response.
 
+    A tuple of types for a stream whose blocks are of several.
     `also`: other statuses than the route's own that come with such a body.
     """
     return {ANSWERS: (kind, media_type, also)}

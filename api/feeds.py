@@ -56,6 +56,14 @@ class FeedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who did it; only for staff."""
 
 
+class FeedSignal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `open` and `start_over` carry: nothing. Fetch the present state."""
+
+
+BLOCKS = (FeedEvent, FeedSignal)
+"""What the blocks of a feed carry."""
+
+
 class Entry:
     """An event on its way to streams. What is written is made once, for whoever needs it."""
 

@@ -23,7 +23,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.auth import may
 from api.contract import answers, raises
-from api.feeds import EVERYTHING, MAX_BEHIND, Entry, FeedEvent, LogReader, Stream, block, entry_of
+from api.feeds import BLOCKS, EVERYTHING, MAX_BEHIND, Entry, LogReader, Stream, block, entry_of
 from api.services import Services
 from commerce.access import Principal
 from commerce.kernel import readers
@@ -215,7 +215,7 @@ def stream_of(topic: UUID | None, who: Principal, types: frozenset[str] | None) 
     "/v1/backoffice/feed",
     guards=[may("ops.read")],
     tags=["Back office"],
-    opt=answers(FeedEvent, EVENT_STREAM) | raises(Busy),
+    opt=answers(BLOCKS, EVENT_STREAM) | raises(Busy),
 )
 async def follow_everything(
     request: Request[Any, Any, Any],

@@ -14,6 +14,7 @@ import msgspec
 
 from api.app import ROUTES, assemble
 from api.log import Log
+from api.middleware import Edge
 from api.services import Services
 from commerce import access
 from commerce.access import OPERATOR
@@ -31,6 +32,7 @@ class WebShop(msgspec.Struct, frozen=True):
     services: Services
     clock: Moment
     stripe: FakeStripeServer
+    app: Edge
 
     async def place(self, shop: Shop, card: str, *, key: str | None = None) -> Any:
         """Order one unit of the shop's first SKU by card."""
@@ -110,7 +112,7 @@ async def web_shop(prepared_dsn: str, stripe: FakeStripeServer) -> AsyncGenerato
     async with httpx.AsyncClient(
         transport=listening(served), base_url="http://mostrador", headers=headers
     ) as client:
-        yield WebShop(client, services, clock, stripe)
+        yield WebShop(client, services, clock, stripe, served)
     done.set()
     await serving
 

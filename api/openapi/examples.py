@@ -4,6 +4,7 @@ A body shows what is required and what has an example of its own, so that it can
 An answer shows every field.
 """
 
+import json
 import re
 from typing import Any
 
@@ -33,11 +34,13 @@ BY_NAME: dict[str, Any] = {
     "distance_km": 1.8,
     "documentation": "/docs",
     "email": "ana@example.com",
+    "event": "pickup.ready",
     "fault": "TimeoutError",
     "fulfilled_quantity": 0,
     "gtin": "7501055300013",
     "health": "/health",
     "hint": "x7Qz",
+    "id": "WzEsIjEwMDE6MTAwMToiLG51bGwsMF0",
     "item_code": "APP-01",
     "kind": "storefront",
     "latitude": 19.4326,
@@ -107,6 +110,8 @@ def example_of(
         return {"amount_minor": _AMOUNTS[name], "currency": BY_NAME["currency"]}
     if "$ref" in schema:
         schema = components[schema["$ref"].rpartition("/")[2]]
+    if "contentSchema" in schema:
+        return json.dumps(example_of(schema["contentSchema"], components))
     written = _written(schema, name)
     if written is not None:
         return written

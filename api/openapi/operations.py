@@ -153,8 +153,12 @@ class _Document:
             self._shown.append((parameter, taken.name, True))
         return parameter
 
-    def _content(self, kind: Any, *, sent: bool = False) -> Schema:
+    def _content(
+        self, kind: Any, media_type: str = "application/json", *, sent: bool = False
+    ) -> Schema:
         content: Schema = {"schema": self._schemas.of(kind)}
+        if media_type == "text/event-stream":
+            content["schema"] = _block(content["schema"])
         self._shown.append((content, "", sent))
         return content
 
@@ -166,7 +170,7 @@ class _Document:
         )
         answer: Schema = {"headers": _headers("X-Request-Id")}
         if kind is not type(None):
-            answer["content"] = {media_type: self._content(kind)}
+            answer["content"] = {media_type: self._content(kind, media_type)}
         if guard_of(handler).permissions:
             answer["headers"] |= _headers("RateLimit-Limit", "RateLimit-Remaining")
         if getattr(handler.fn, "takes_effect_once", False):
@@ -209,6 +213,17 @@ _IDEMPOTENCY_KEY: Schema = {
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
     "example": "order-2026-11-21-0001",
 }
+
+
+def _block(carried: Schema) -> Schema:
+    """One block of a stream of server-sent events, as OpenAPI 3.2 describes them."""
+    words = {"type": "string"}
+    carried = {**words, "contentMediaType": "application/json", "contentSchema": carried}
+    return {
+        "type": "object",
+        "properties": {"id": words, "event": words, "data": carried},
+        "required": ["id"],
+    }
 
 
 def _answer_of(returned: Any) -> Any:

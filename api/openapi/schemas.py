@@ -42,7 +42,9 @@ class Schemas:
         self.of(Problem)
 
     def of(self, kind: Any) -> Schema:
-        """The schema of a type."""
+        """The schema of a type; of several types, which need no tags, when it is a tuple."""
+        if isinstance(kind, tuple):
+            return {"anyOf": [self.of(each) for each in kind]}
         slot: Schema = {}
         self._slots.append((slot, kind))
         return slot

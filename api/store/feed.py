@@ -8,7 +8,7 @@ from litestar.types import ASGIApp
 
 from api.auth import may
 from api.contract import answers, raises
-from api.feeds import FeedEvent, LogReader
+from api.feeds import BLOCKS, LogReader
 from api.services import Services
 from api.store.places import store_of
 from api.streams import EVENT_STREAM, After, Feed, LastEventId, stream_of, types_for
@@ -20,7 +20,7 @@ from commerce.kernel.sql import Busy
 @get(
     "/v1/store/feed",
     guards=[may("feed.read")],
-    opt=answers(FeedEvent, EVENT_STREAM) | raises(Busy, InvalidField, StoreNotAllowed),
+    opt=answers(BLOCKS, EVENT_STREAM) | raises(Busy, InvalidField, StoreNotAllowed),
 )
 async def follow_store(
     request: Request[Any, Any, Any],

@@ -198,7 +198,7 @@ async def read_pickup(
     "/v1/store/pickups/{pickup_id:uuid}/start",
     guards=[may("pickup.pick")],
     status_code=OK,
-    opt=raises(*WORKING),
+    opt=raises(*WORKING, AlreadyCollected),
 )
 @once
 async def start_picking(

@@ -8,7 +8,7 @@ from litestar.types import ASGIApp
 
 from api.auth import may
 from api.contract import answers, raises
-from api.feeds import FeedEvent, LogReader
+from api.feeds import BLOCKS, LogReader
 from api.services import Services
 from api.storefront.orders import OrderToken, own_order
 from api.streams import EVENT_STREAM, After, Feed, LastEventId, stream_of, types_for
@@ -20,7 +20,7 @@ from commerce.kernel.sql import Busy
 @get(
     "/v1/orders/{order_id:uuid}/feed",
     guards=[may("order.read", "order.place")],
-    opt=answers(FeedEvent, EVENT_STREAM) | raises(Busy, NotFound),
+    opt=answers(BLOCKS, EVENT_STREAM) | raises(Busy, NotFound),
 )
 async def follow_order(
     order_id: UUID,

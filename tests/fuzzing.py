@@ -1,0 +1,168 @@
+"""The OpenAPI document as a source of requests, and what must be true of every answer.
+
+A request is invented from the document; then things that there really are take the place of some of
+its values. Answers are judged by the document, and by what nobody may learn.
+"""
+
+import asyncio
+from copy import deepcopy
+from random import Random
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import requests
+import schemathesis
+from requests import PreparedRequest
+from schemathesis import Case, Response
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.core.parameters import ParameterLocation
+
+from tests.answered import Listener, documented
+
+Scene = dict[str, Any]
+
+PLANTED = 0.9
+"""How often something that there is takes the place of something invented."""
+WHOLE = 0.75
+"""How often a body that does something takes the place of an invented one."""
+SECONDS = 20.0
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+)
+_STREAM = b"text/event-stream"
+
+
+def described() -> Any:
+    """The document as Schemathesis reads it."""
+    config = schemathesis.Config.from_dict(
+        {
+            "analysis": {"constants": {"enabled": False}},
+            "generation": {"with-security-parameters": False},
+            "checks": {
+                "enabled": False,
+                **{name: {"enabled": True} for name in CHECKS},
+                "negative_data_rejection": {"enabled": True, "expected-statuses": ["4xx"]},
+            },
+        }
+    )
+    return schemathesis.openapi.from_dict(documented(), config=config)
+
+
+def plant(case: Case[Any], scene: Scene, chance: Random) -> None:
+    """Let what is known by the names of parameters and fields take their place, mostly.
+
+    What was made wrong on purpose stays as it is.
+    """
+    assert case.meta is not None
+    described = case.operation.definition.raw
+    wrong = {place for place, part in case.meta.components.items() if part.mode.is_negative}
+
+    def known(name: str) -> Any:
+        found = scene.get(f"{described['operationId']}.{name}", scene.get(name))
+        return found if found is not None and chance.random() < PLANTED else None
+
+    for parameter in described["parameters"]:
+        name, place = parameter["name"], ParameterLocation(parameter["in"])
+        if place in wrong or (value := known(name)) is None:
+            continue
+        if place == ParameterLocation.PATH:
+            case.path_parameters[name] = quote(str(value), safe="")
+        elif place == ParameterLocation.HEADER:
+            case.headers[name] = value
+        elif name in case.query:
+            case.query[name] = value
+    if ParameterLocation.BODY in wrong:
+        return
+    _plant_into(case.body, known)
+    if described["operationId"] in scene and chance.random() < WHOLE:
+        case.body = deepcopy(scene[described["operationId"]])
+
+
+def _plant_into(body: Any, known: Any) -> None:
+    if isinstance(body, dict):
+        for name in body:
+            if (value := known(name)) is not None:
+                body[name] = value
+            else:
+                _plant_into(body[name], known)
+    elif isinstance(body, list):
+        for each in body:
+            _plant_into(each, known)
+
+
+def wire(case: Case[Any], headers: dict[str, str]) -> PreparedRequest:
+    """The request as it goes over the wire."""
+    given = case.as_transport_kwargs(base_url="http://mostrador", headers=headers)
+    return requests.Request(**given).prepare()
+
+
+async def send(app: Any, request: PreparedRequest) -> Response:
+    """What the application answers. Of a stream, the first part."""
+    url = urlsplit(str(request.url))
+    body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http",
+        "method": request.method, "path": unquote(url.path), "raw_path": url.path.encode(),
+        "root_path": "", "query_string": url.query.encode(), "client": ("127.0.0.1", 1),
+        "server": ("mostrador", 80),
+        "headers": [(_bytes(k).lower(), _bytes(v)) for k, v in request.headers.items()],
+    }  # fmt: skip
+    asked, left = (
+        iter([{"type": "http.request", "body": body, "more_body": False}]),
+        asyncio.Event(),
+    )
+    start: dict[str, Any] = {}
+    parts: list[bytes] = []
+
+    async def receive() -> Any:
+        for message in asked:
+            return message
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def take(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            start.update(message)
+        elif message["type"] == "http.response.body":
+            parts.append(message.get("body", b""))
+            if (b"content-type", _STREAM) in start["headers"]:
+                left.set()
+
+    async with asyncio.timeout(SECONDS):
+        await Listener(app)(scope, receive, take)
+    given: dict[str, list[str]] = {}
+    for name, value in start["headers"]:
+        given.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    return Response(start["status"], given, b"".join(parts), request, 0.0, verify=False)
+
+
+def faults(case: Case[Any], answer: Response, secrets: tuple[str, ...]) -> list[str]:
+    """What is wrong with an answer."""
+    found = []
+    is_health = case.operation.definition.raw["operationId"] == "read_health"
+    try:
+        # Whether the service is well is what /health tells by its status.
+        case.validate_response(answer, excluded_checks=[not_a_server_error] if is_health else [])
+    except FailureGroup as group:
+        found += [f"{each.title}: {each.message}" for each in group.exceptions]
+    found += [f"tells {secret}" for secret in secrets if secret.encode() in answer.content]
+    return found
+
+
+def told(answer: Response) -> str:
+    """Request and answer, for people."""
+    request = answer.request
+    return (
+        f"{request.method} {request.url}\n  {dict(request.headers)}\n  {request.body!r}\n"
+        f"  -> {answer.status_code} {answer.content[:1_000]!r}"
+    )
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("latin-1")
