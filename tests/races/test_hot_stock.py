@@ -87,13 +87,14 @@ class Storm:
                 self.gather, self.sweep, self.restock)  # fmt: skip
         for _ in range(steps):
             act = self.random.choice(acts)
-            await self.random.choice(self.processes).commit(partial(act, now=self.now()))
+            made = await self.random.choice(self.processes).commit(partial(act, now=self.now()))
+            self.held += [made] if made else []
 
     def some(self, count: int = 1) -> list[UUID]:
         """Demands that may be anybody's, alive or dead."""
         return self.random.sample(self.held, min(count, len(self.held)))
 
-    async def hold(self, conn: Connection, now: datetime) -> None:
+    async def hold(self, conn: Connection, now: datetime) -> UUID | None:
         """One to three SKUs, in any order."""
         wants = tuple(
             Want(self.at, sku, self.random.randint(1, 3))
@@ -102,8 +103,7 @@ class Storm:
         until = now + timedelta(seconds=self.random.randrange(5, 60))
         demand = Demand(ids.uuid7(), wants, "guest", "test", until)
         (outcome,) = await reservations.hold(conn, [demand], now=now)
-        if isinstance(outcome, Held):
-            self.held.append(demand.id)
+        return demand.id if isinstance(outcome, Held) else None
 
     async def commit(self, conn: Connection, now: datetime) -> None:
         """Promise without end."""
@@ -123,12 +123,11 @@ class Storm:
         for demand_id in self.some():
             await reservations.fulfill(conn, demand_id, actor="test", now=now)
 
-    async def gather(self, conn: Connection, now: datetime) -> None:
+    async def gather(self, conn: Connection, now: datetime) -> UUID | None:
         """Two holds become one."""
-        parts = self.some(2)
-        into = ids.uuid7()
-        if parts and not await reservations.gather(conn, parts, into=into, actor="test", now=now):
-            self.held.append(into)
+        parts, into = self.some(2), ids.uuid7()
+        dead = await reservations.gather(conn, parts, into=into, actor="test", now=now)
+        return into if parts and not dead else None
 
     async def sweep(self, conn: Connection, now: datetime) -> None:
         """Tidy up what has run out."""
@@ -140,6 +139,7 @@ class Storm:
         await stock.move(conn, [came], now=now)
 
 
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 LEFT_TWICE = """
 SELECT reference, sku FROM stock_ledger WHERE kind IN ('release', 'expire', 'fulfill')
 GROUP BY reference, sku HAVING count(*) > 1
@@ -155,6 +155,7 @@ async def test_a_storm_of_everything_leaves_books_that_agree(processes: list[Dat
         levels = await stock.levels(conn, [(storm.at, sku) for sku in storm.skus])
         states = await conn.driver.fetch("SELECT DISTINCT state FROM reservation")
         left_twice = await conn.driver.fetch(LEFT_TWICE)
+        deadlocks = await conn.driver.fetchval(DEADLOCKS)
         await auditing.begin(conn)
         findings = [
             finding
@@ -163,4 +164,4 @@ async def test_a_storm_of_everything_leaves_books_that_agree(processes: list[Dat
         ]
     assert {row[0] for row in states} >= {"expired", "released", "fulfilled", "committed"}
     assert all(0 <= level.reserved <= level.on_hand for level in levels.values()), levels
-    assert (left_twice, findings) == ([], [])
+    assert (left_twice, findings, deadlocks) == ([], [], 0)
