@@ -7,19 +7,15 @@ seen, fails the run.
 """
 
 import re
-from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import httpx
 import msgspec
 import pytest
 
-from api.app import ROUTES, build
-from api.openapi import document
+from tests.operations import PROBLEM, documented, promised
 
-PROBLEM = b"application/problem+json"
 _SHARED = "answered"
 
 
@@ -33,35 +29,6 @@ class Answered(NamedTuple):
 
 SEEN: set[Answered] = set()
 """By this process; in the end by all."""
-
-
-@cache
-def documented() -> dict[str, Any]:
-    """The OpenAPI document of the whole application."""
-    modules = [import_module(name) for name in ROUTES]
-    return document(build([route for module in modules for route in module.ROUTES], []))
-
-
-def promised() -> Iterator[Answered]:
-    """Every answer that the document promises."""
-    spec = documented()
-    for path, operations in spec["paths"].items():
-        for method, operation in operations.items():
-            for status, answer in operation["responses"].items():
-                label = f"{method.upper()} {path}"
-                for code in codes_of(spec, answer) or [""]:
-                    yield Answered(label, int(status), code)
-
-
-def codes_of(spec: dict[str, Any], answer: dict[str, Any]) -> list[str]:
-    """The codes of a documented refusal; none for another answer."""
-    content = answer.get("content", {}).get(PROBLEM.decode())
-    if content is None:
-        return []
-    schema = content["schema"]
-    names = [each["$ref"].rpartition("/")[2] for each in schema.get("oneOf", [schema])]
-    schemas = spec["components"]["schemas"]
-    return [schemas[name]["allOf"][1]["properties"]["code"]["const"] for name in names]
 
 
 def listening(app: Any) -> httpx.ASGITransport:
@@ -83,7 +50,7 @@ class Listener:
             nonlocal status, is_problem, body
             if message["type"] == "http.response.start":
                 status = message["status"]
-                is_problem = (b"content-type", PROBLEM) in message["headers"]
+                is_problem = (b"content-type", PROBLEM.encode()) in message["headers"]
             elif is_problem:
                 body += message["body"]
             await send(message)
@@ -148,4 +115,4 @@ def unseen(config: pytest.Config) -> list[Answered]:
     """Promises that were not kept in this run; none when it does not compare."""
     if not config.getoption("--documented"):
         return []
-    return sorted(each for each in promised() if each not in SEEN)
+    return sorted(Answered(*each) for each in promised() if Answered(*each) not in SEEN)

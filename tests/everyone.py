@@ -10,25 +10,19 @@ from commerce.kernel.sql import Connection
 
 PIN = "4711"
 NOBODY = "nobody"
-PRINCIPALS = (
-    NOBODY,
-    "storefront",
-    "shopper",
-    "integration",
-    "tablet",
-    "associate",
-    "manager",
-    "back_office",
-)
-KEY_OF = {
-    "storefront": "storefront",
-    "shopper": "storefront",
-    "integration": "integration",
-    "tablet": "tablet",
-    "associate": "tablet",
-    "manager": "tablet",
-    "back_office": "backoffice",
+HOLDERS: dict[str, tuple[str, ...]] = {
+    NOBODY: (),
+    "storefront": ("storefront",),
+    "shopper": ("storefront", "shopper"),
+    "integration": ("integration",),
+    "tablet": ("tablet",),
+    "associate": ("tablet", "associate"),
+    "manager": ("tablet", "manager"),
+    "back_office": ("backoffice",),
 }
+"""The kind of key, and who has signed in with it."""
+
+PRINCIPALS = tuple(HOLDERS)
 
 
 async def headers_of(services: Services, who: str, location_id: UUID, **key: Any) -> dict[str, str]:
@@ -36,7 +30,7 @@ async def headers_of(services: Services, who: str, location_id: UUID, **key: Any
     if who == NOBODY:
         return {}
     async with services.database.transaction() as conn:
-        principal, secret = await _key(services, conn, KEY_OF[who], location_id, **key)
+        principal, secret = await _key(services, conn, HOLDERS[who][0], location_id, **key)
     headers = {"X-API-Key": secret}
     if who == "shopper":
         headers["Authorization"] = f"Bearer {await _shopper(services, principal)}"

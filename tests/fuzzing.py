@@ -4,11 +4,10 @@ A request is invented from the document; then things that there really are take 
 its values. Answers are judged by the document, and by what nobody may learn.
 """
 
-import asyncio
 from copy import deepcopy
 from random import Random
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import requests
 import schemathesis
@@ -18,7 +17,8 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
 from schemathesis.core.parameters import ParameterLocation
 
-from tests.answered import Listener, documented
+from tests import wire
+from tests.operations import documented
 
 Scene = dict[str, Any]
 
@@ -26,7 +26,6 @@ PLANTED = 0.9
 """How often something that there is takes the place of something invented."""
 WHOLE = 0.75
 """How often a body that does something takes the place of an invented one."""
-SECONDS = 20.0
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -35,7 +34,6 @@ CHECKS = (
     "response_schema_conformance",
     "negative_data_rejection",
 )
-_STREAM = b"text/event-stream"
 
 
 def described() -> Any:
@@ -96,7 +94,7 @@ def _plant_into(body: Any, known: Any) -> None:
             _plant_into(each, known)
 
 
-def wire(case: Case[Any], headers: dict[str, str]) -> PreparedRequest:
+def prepared(case: Case[Any], headers: dict[str, str]) -> PreparedRequest:
     """The request as it goes over the wire."""
     given = case.as_transport_kwargs(base_url="http://mostrador", headers=headers)
     return requests.Request(**given).prepare()
@@ -104,42 +102,11 @@ def wire(case: Case[Any], headers: dict[str, str]) -> PreparedRequest:
 
 async def send(app: Any, request: PreparedRequest) -> Response:
     """What the application answers. Of a stream, the first part."""
-    url = urlsplit(str(request.url))
-    body = request.body.encode() if isinstance(request.body, str) else request.body or b""
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http",
-        "method": request.method, "path": unquote(url.path), "raw_path": url.path.encode(),
-        "root_path": "", "query_string": url.query.encode(), "client": ("127.0.0.1", 1),
-        "server": ("mostrador", 80),
-        "headers": [(_bytes(k).lower(), _bytes(v)) for k, v in request.headers.items()],
-    }  # fmt: skip
-    asked, left = (
-        iter([{"type": "http.request", "body": body, "more_body": False}]),
-        asyncio.Event(),
-    )
-    start: dict[str, Any] = {}
-    parts: list[bytes] = []
-
-    async def receive() -> Any:
-        for message in asked:
-            return message
-        await left.wait()
-        return {"type": "http.disconnect"}
-
-    async def take(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            start.update(message)
-        elif message["type"] == "http.response.body":
-            parts.append(message.get("body", b""))
-            if (b"content-type", _STREAM) in start["headers"]:
-                left.set()
-
-    async with asyncio.timeout(SECONDS):
-        await Listener(app)(scope, receive, take)
-    given: dict[str, list[str]] = {}
-    for name, value in start["headers"]:
-        given.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
-    return Response(start["status"], given, b"".join(parts), request, 0.0, verify=False)
+    body: Any = request.body or b""
+    body = body.encode() if isinstance(body, str) else body
+    method, url = str(request.method), str(request.url)
+    answer = await wire.send(app, method, url, dict(request.headers), body)
+    return Response(answer.status, answer.headers, answer.content, request, 0.0, verify=False)
 
 
 def faults(case: Case[Any], answer: Response, secrets: tuple[str, ...]) -> list[str]:
@@ -162,7 +129,3 @@ def told(answer: Response) -> str:
         f"{request.method} {request.url}\n  {dict(request.headers)}\n  {request.body!r}\n"
         f"  -> {answer.status_code} {answer.content[:1_000]!r}"
     )
-
-
-def _bytes(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("latin-1")

@@ -68,11 +68,12 @@ async def start_associate_session(
     return AssociateSession(started.id, started.secret, started.expires_at, location_id)
 
 
-@get("/v1/store/sessions/current", guards=[may("pickup.read")])
+@get("/v1/store/sessions/current", guards=[may("associate_session.read_own")])
 async def read_session(who: Principal) -> SignedIn:
     """Who is signed in."""
-    if who.associate_id is None or who.role is None or who.location_ids is None:
-        raise access.SessionRequired(permission="pickup.read")
+    assert who.associate_id is not None
+    assert who.role is not None
+    assert who.location_ids is not None
     return SignedIn(who.associate_id, who.role, who.location_ids[0], sorted(who.permissions))
 
 

@@ -29,7 +29,7 @@ from api.storefront.orders import (
     with_secrets,
 )
 from commerce import carts, orders, settlement
-from commerce.access import Principal, SessionRequired
+from commerce.access import Principal
 from commerce.availability import TooMany
 from commerce.carts import (
     CartEmpty,
@@ -215,8 +215,8 @@ async def choose_store(
 
 @put(
     "/v1/carts/{cart_id:uuid}/shopper",
-    guards=[may("cart.write")],
-    opt=raises(*_EDITS, SessionRequired),
+    guards=[may("cart.attach_own")],
+    opt=raises(*_EDITS),
 )
 async def attach_cart(
     cart_id: UUID,
@@ -227,8 +227,7 @@ async def attach_cart(
     cart_token: CartToken = None,
 ) -> CartView:
     """Take a guest's cart along after signing in. Then only the shopper's session opens it."""
-    if who.shopper_id is None:
-        raise SessionRequired(permission="cart.write")
+    assert who.shopper_id is not None
     owner = _owner(cart_id, who, cart_token, services)
     cart = await carts.attach(conn, cart_id, owner, shopper_id=who.shopper_id, now=now)
     return CartView.of(cart, now)

@@ -27,10 +27,10 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "store.write": (),
     # buying
     "cart.write": _SHOPS,
+    "cart.attach_own": ("shopper",),
     "order.place": _SHOPS,
     "payment.authorize": _SHOPS,
     "order.read_own": ("shopper",),
-    "order.cancel_own": ("shopper",),
     "return.request_own": ("shopper",),
     "profile.read_own": ("shopper",),
     # serving
@@ -45,11 +45,11 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "return.approve_exception": ("manager",),
     "basket.sell": _STAFF,
     "feed.read": _STAFF,
-    "report.read": ("manager",),
     # access itself
     "session.start": _SHOPS,
     "session.end": ("shopper", *_STAFF),
     "associate_session.start": ("tablet",),
+    "associate_session.read_own": _STAFF,
     "key.write": (),
     "associate.write": (),
     "staff_record.read": (),
@@ -65,11 +65,12 @@ A back-office key holds every permission that is not `PERSONAL`, so it is not na
 
 PERSONAL = frozenset(
     {
+        "cart.attach_own",
         "order.read_own",
-        "order.cancel_own",
         "return.request_own",
         "profile.read_own",
         "session.end",
+        "associate_session.read_own",
     }
 )
 """Of somebody who has signed in, and of nobody else: a key has no orders of its own."""
@@ -93,9 +94,8 @@ class PermissionDenied(CommerceError):
 
 def permissions_of(*holders: str) -> frozenset[str]:
     """What a key's kind, a shopper's session and a role may do together."""
-    if "backoffice" in holders:
-        return frozenset(PERMISSIONS) - PERSONAL
-    return frozenset(name for name, who in PERMISSIONS.items() if not set(holders).isdisjoint(who))
+    held = {name for name, who in PERMISSIONS.items() if not set(holders).isdisjoint(who)}
+    return frozenset(held | (PERMISSIONS.keys() - PERSONAL if "backoffice" in holders else set()))
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

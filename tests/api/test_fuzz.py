@@ -20,10 +20,10 @@ from schemathesis import Case, GenerationMode
 
 from api import database
 from tests import fuzzing
-from tests.answered import documented
 from tests.conftest import clone, drop
 from tests.everyone import PRINCIPALS
 from tests.market import Market
+from tests.operations import operations
 from tests.paying import web_shop
 from tests.stripe_server import FakeStripeServer, free_port
 
@@ -33,17 +33,13 @@ REFRESHED = 5
 """Requests to an operation after which there are new things to act on."""
 
 DESCRIBED = fuzzing.described()
-OPERATIONS = {
-    f"{method.upper()} {path}": operation
-    for path, methods in documented()["paths"].items()
-    for method, operation in methods.items()
-}
+OPERATIONS = {str(each): each for each in operations()}
 TAKING = [
     name
     for name, operation in OPERATIONS.items()
-    if operation["parameters"] or "requestBody" in operation
+    if operation.described["parameters"] or operation.takes_body
     # A file is any text; what is wrong in it is told line by line.
-    if "text/csv" not in operation.get("requestBody", {}).get("content", {})
+    if "text/csv" not in operation.described.get("requestBody", {}).get("content", {})
 ]
 OUT_OF_REACH = {
     "GET /health": "no worker runs beside the test, and that is what it says",
@@ -77,7 +73,7 @@ class Stage:
     def ask(self, case: Case[Any], who: str) -> list[str]:
         """Send a request as somebody, and say what was wrong with the answer."""
         name = case.operation.label
-        request = fuzzing.wire(case, self.market.callers[who])
+        request = fuzzing.prepared(case, self.market.callers[who])
         answer = self.do(fuzzing.send(self._app, request))
         succeeded = answer.status_code < 300
         self.done.setdefault(name, set()).update([who] if succeeded else [])
@@ -118,12 +114,12 @@ def everybody_asks(stage: Stage, name: str, mode: GenerationMode, examples: int 
         for who in chance.sample(PRINCIPALS, len(PRINCIPALS)):
             wrong.extend(stage.ask(case, who))
 
-    run: Any = settings(
+    asking: Any = given(DESCRIBED[path][method].as_strategy(mode))
+    limited = settings(
         max_examples=examples or 200, database=None, deadline=None, derandomize=False,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
-    )(given(DESCRIBED[path][method].as_strategy(mode))(ask))  # fmt: skip
-    seeded: Any = hypothesis.seed(chance.getrandbits(32))
-    seeded(run)()
+    )  # fmt: skip
+    limited(hypothesis.seed(chance.getrandbits(32))(asking(ask)))()
     assert not wrong, "\n\n".join(wrong[:20])
 
 
