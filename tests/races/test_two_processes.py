@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 
 from api.audit import audit
@@ -73,6 +74,37 @@ async def test_one_key_at_both_processes_is_one_order_and_one_answer(
     replayed = sum("idempotent-replayed" in answer.headers for answer, _ in answers)
     assert replayed == 60
     assert await books(db, shop.stores[0].location_id) == Books(20, 20, 20, 100, 20)
+
+
+async def test_whoever_hangs_up_leaves_nothing_half_done(
+    web: list[httpx.AsyncClient], db: Database
+) -> None:
+    shop = await make_shop(db, skus=1, stores=1, on_hand=100)
+    content = msgspec.json.encode(body(shop))
+    keys = [uuid4().hex for _ in range(24)]
+    for key in keys[:12]:
+        await hang_up(web[0], key, content, sent=len(content) // 2)
+    for key in keys[12:]:
+        await hang_up(web[0], key, content, sent=len(content))
+    answers = [await answered(web[1], body(shop), key) for key in keys]
+    assert {answer.status_code for answer, _ in answers} == {201}
+    assert await books(db, shop.stores[0].location_id) == Books(24, 24, 24, 100, 24)
+    assert (await audit(db)).findings == 0
+
+
+async def hang_up(http: httpx.AsyncClient, key: str, content: bytes, *, sent: int) -> None:
+    """Send so much of an order's body and close the connection without waiting."""
+    assert http.base_url.port is not None
+    _, writer = await asyncio.open_connection(http.base_url.host, http.base_url.port)
+    head = (
+        f"POST /v1/orders HTTP/1.1\r\nHost: shop\r\nX-API-Key: {http.headers['x-api-key']}\r\n"
+        f"Idempotency-Key: {key}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n"
+    )
+    writer.write(head.encode() + content[:sent])
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_baskets_in_any_order_of_their_goods_do_not_wait_for_each_other(
