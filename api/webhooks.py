@@ -12,6 +12,7 @@ from litestar import Request, Response, post
 
 from api.auth import public
 from api.contract import no_key_needed, raises
+from api.refusals import BodyTooLarge
 from api.services import Services
 from commerce import settlement
 from commerce.provider import ProviderRefused, ProviderUnavailable, WebhookRefused
@@ -52,7 +53,12 @@ class Inbox:
         services.doorbell.ring()
 
 
-@post("/v1/webhooks/stripe", guards=[public()], status_code=200, opt=raises(WebhookRefused))
+@post(
+    "/v1/webhooks/stripe",
+    guards=[public()],
+    status_code=200,
+    opt=raises(WebhookRefused, BodyTooLarge),
+)
 @no_key_needed("an event carries its own id")
 async def receive_stripe_event(
     request: Request[Any, Any, Any], services: Services

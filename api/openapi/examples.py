@@ -126,18 +126,12 @@ def example_of(
 
 def _written(schema: Schema, name: str) -> Any:
     """What the schema says itself; None when it says nothing."""
+    if "examples" in schema:
+        return schema["examples"][0]
     if "enum" in schema:
         known = BY_NAME.get(name)
         return known if known in schema["enum"] else schema["enum"][0]
-    examples = schema.get("examples") or [None]
-    return next(
-        (
-            each
-            for each in (examples[0], schema.get("const"), schema.get("default"))
-            if each is not None
-        ),
-        None,
-    )
+    return schema.get("const", schema.get("default"))
 
 
 def has_own_example(schema: Schema, components: dict[str, Schema]) -> bool:

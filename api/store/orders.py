@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Annotated
 
-import msgspec
 from litestar import get
+from litestar.params import PathParameter
 
 from api.auth import may
 from api.contract import raises
@@ -14,7 +14,7 @@ from commerce.access import Principal
 from commerce.kernel.errors import NotFound
 from commerce.kernel.sql import Connection
 
-OrderNumber = Annotated[str, msgspec.Meta(min_length=1, max_length=20, examples=["7K2M9QD"])]
+OrderNumber = Annotated[str, PathParameter(min_length=1, max_length=20)]
 
 
 @get(

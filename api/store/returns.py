@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, get, post
-from litestar.params import QueryParameter
+from litestar.params import PathParameter, QueryParameter
 
 from api.auth import may
 from api.contract import answers, claims_itself, raises
@@ -127,7 +127,7 @@ CHANGING = (NotFound, WrongState, StoreNotAllowed)
     opt=raises(NotFound),
 )
 async def read_returnable_store(
-    order_number: str,
+    order_number: Annotated[str, PathParameter(min_length=1, max_length=20)],
     reading: Connection,
     now: datetime,
 ) -> ReturnableOrder:

@@ -272,10 +272,19 @@ class CouponRecord(Record, frozen=True):
     """A code that takes a percentage or an amount off an order."""
 
     code: Code
-    kind: Annotated[Literal["percent", "amount"], Meta(description="one of percent and amount")]
+    kind: Annotated[
+        Literal["percent", "amount"],
+        Meta(description="one of percent and amount", examples=["percent"]),
+    ]
     percent_bp: (
         Annotated[
-            int, Meta(ge=1, le=10_000, description="a number of basis points from 1 to 10000")
+            int,
+            Meta(
+                ge=1,
+                le=10_000,
+                description="a number of basis points from 1 to 10000",
+                examples=[1_000],
+            ),
         ]
         | None
     ) = None
