@@ -260,4 +260,6 @@ async def test_counters_are_updated_in_place(full: tuple[Database, Shop]) -> Non
     async with db.pool.acquire() as driver:
         await driver.execute("SELECT pg_stat_force_next_flush()")
         after = await driver.fetchrow(statement, "stock_level")
-    assert [later - sooner for later, sooner in zip(after, before, strict=True)] == [300, 300]
+    updated, in_place = (later - sooner for later, sooner in zip(after, before, strict=True))
+    assert updated == 300
+    assert in_place >= 270  # a page that has no room left gives up one row to another page

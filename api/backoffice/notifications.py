@@ -1,6 +1,7 @@
 """The outbox: what shoppers were told, or will be. Personal data, so each look is on record."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from litestar.params import QueryParameter
 
 from api.auth import may
 from api.pages import Cursor, Page, PageSize, decode_id, page_of
+from api.services import Services
 from commerce import access, notifications
 from commerce.access import Principal
 from commerce.kernel.sql import Connection
@@ -17,7 +19,11 @@ from commerce.notifications import Notification, State
 
 
 class NotificationView(msgspec.Struct, frozen=True):
-    """A message to a shopper. Without a mail server it is `sent` when it stands here."""
+    """A message to a shopper. Without a mail server it is `sent` when it stands here.
+
+    `body` is shown only then. Where messages really go out, the codes in them are for those who
+    get them: nobody signs in, or picks up, as somebody else.
+    """
 
     id: UUID
     event_id: UUID
@@ -25,16 +31,17 @@ class NotificationView(msgspec.Struct, frozen=True):
     template: str
     recipient: str
     subject: str
-    body: str
+    body: str | None
     state: State
     attempts: int
     created_at: datetime
     sent_at: datetime | None
 
     @classmethod
-    def of(cls, row: Notification) -> "NotificationView":
+    def of(cls, row: Notification, *, with_body: bool) -> "NotificationView":
         """As the back office sees it."""
-        return msgspec.convert(row, cls, from_attributes=True)
+        shown: NotificationView = msgspec.convert(row, cls, from_attributes=True)
+        return shown if with_body else msgspec.structs.replace(shown, body=None)
 
 
 @get("/v1/backoffice/notifications", guards=[may("notification.read")])
@@ -42,13 +49,15 @@ async def list_notifications(
     conn: Connection,
     who: Principal,
     now: datetime,
+    services: Services,
     in_state: Annotated[State | None, QueryParameter(name="state")] = None,
     cursor: Cursor = None,
     limit: PageSize = 50,
 ) -> Page[NotificationView]:
     """Messages to shoppers, newest first. The look is written into the staff record."""
     rows = await notifications.page(conn, state=in_state, before=decode_id(cursor), page=limit + 1)
-    shown = page_of(rows, limit, view=NotificationView.of, key=lambda row: str(row.id))
+    view = partial(NotificationView.of, with_body=not services.settings.smtp_url)
+    shown = page_of(rows, limit, view=view, key=lambda row: str(row.id))
     await access.record_staff(
         conn,
         who,

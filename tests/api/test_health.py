@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import asyncpg
@@ -13,7 +13,7 @@ import pytest
 
 from api import database, health
 from api.middleware import Edge
-from commerce.kernel import events
+from commerce.kernel import clock, events
 from commerce.kernel.events import Event
 from commerce.kernel.sql import Database
 from inventory import reservations
@@ -22,7 +22,6 @@ from tests.answered import listening
 from tests.shop import make_shop
 
 Start = Callable[..., AbstractAsyncContextManager[Edge]]
-LONG_AGO = datetime.now(UTC) - timedelta(minutes=10)
 
 
 @pytest.fixture
@@ -54,9 +53,13 @@ async def test_a_fresh_installation_is_well(edge_alone: Edge) -> None:
     }
 
 
+def long_ago() -> datetime:
+    return clock.now() - timedelta(minutes=10)
+
+
 async def test_an_event_that_nobody_reads_is_a_reason(edge_alone: Edge) -> None:
     async with edge_alone.app.state.services.database.transaction() as conn:
-        await events.record(conn, [Event("probe.made", "probe", uuid4(), "test")], now=LONG_AGO)
+        await events.record(conn, [Event("probe.made", "probe", uuid4(), "test")], now=long_ago())
     answer = await get(edge_alone)
     assert answer.status_code == 503
     assert answer.json()["relay_lag_seconds"] == pytest.approx(600, abs=30)
@@ -68,9 +71,9 @@ async def test_a_dead_hold_that_nobody_swept_is_a_reason(edge_alone: Edge) -> No
     db: Database = edge_alone.app.state.services.database
     shop = await make_shop(db, skus=1, stores=1)
     want = Want(shop.stores[0].location_id, shop.skus[0].sku, 1)
-    held = Demand(uuid4(), (want,), "guest", "test", expires_at=LONG_AGO)
+    held = Demand(uuid4(), (want,), "guest", "test", expires_at=long_ago())
     async with db.transaction() as conn:
-        await reservations.hold(conn, [held], now=LONG_AGO - timedelta(minutes=1))
+        await reservations.hold(conn, [held], now=long_ago() - timedelta(minutes=1))
     answer = await get(edge_alone)
     assert answer.status_code == 503
     assert answer.json()["sweep_lag_seconds"] == pytest.approx(600, abs=30)
@@ -78,7 +81,7 @@ async def test_a_dead_hold_that_nobody_swept_is_a_reason(edge_alone: Edge) -> No
 
 async def test_rows_outside_of_every_month_are_a_reason(edge_alone: Edge) -> None:
     async with edge_alone.app.state.services.database.transaction() as conn:
-        await events.record(conn, [Event("probe.made", "probe", uuid4(), "test")], now=LONG_AGO)
+        await events.record(conn, [Event("probe.made", "probe", uuid4(), "test")], now=long_ago())
     async with edge_alone.app.state.services.database.transaction() as conn:
         await conn.driver.execute("UPDATE event SET id = '00000000-0000-7000-8000-000000000000'")
     reasons = (await get(edge_alone)).json()["reasons"]

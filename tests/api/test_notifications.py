@@ -1,7 +1,8 @@
 """Messages to shoppers: what they say, once per event, sent whatever dies in between."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from uuid import UUID
 
@@ -9,7 +10,9 @@ import httpx
 import pytest
 
 from api.actors import deliver, tell_shopper
+from api.backoffice import notifications as outbox_routes
 from api.mail import Mail
+from api.middleware import Edge
 from api.services import Services
 from api.work import Work
 from commerce import customers, fulfillment, notifications, orders
@@ -24,9 +27,13 @@ from commerce.notifications import ATTEMPTS, Message, Notification, NotSent
 from commerce.orders import Numbers, Order, Placement
 from commerce.pricing import Basket, Line
 from tests import counter
+from tests.answered import listening
 from tests.background import SECRET, work_of
 from tests.shop import Shop, make_shop
 from tests.simulation.story import Moment
+
+Start = Callable[..., AbstractAsyncContextManager[Edge]]
+MakeKey = Callable[..., Awaitable[str]]
 
 OUTBOX = "/v1/backoffice/notifications"
 
@@ -376,3 +383,20 @@ async def test_the_back_office_reads_the_outbox_and_the_look_is_on_record(
     assert (looked["action"], looked["changes"]) == ("notification.read", {"shown": [shown["id"]]})
     assert "ana@example.com" not in record.text
     assert (await storefront.get(OUTBOX)).status_code == 403
+
+
+async def test_where_mail_goes_out_the_back_office_reads_no_codes(
+    services: Services, start: Start, make_key: MakeKey
+) -> None:
+    db = services.database
+    made = await order(db, await make_shop(db, stores=1, skus=1))
+    await told_of(work_of(db), made.id, "order.placed")
+    key = await make_key("backoffice")
+    async with (
+        start([outbox_routes], smtp_url="smtp://127.0.0.1:9") as edge,
+        httpx.AsyncClient(
+            transport=listening(edge), base_url="http://mostrador", headers={"X-API-Key": key}
+        ) as back_office,
+    ):
+        (shown,) = (await back_office.get(OUTBOX, params={"limit": 1})).json()["items"]
+    assert (shown["recipient"], shown["body"]) == ("ana@example.com", None)
