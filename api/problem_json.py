@@ -7,6 +7,7 @@ it went through but not with its message, which may hold a person's data.
 
 import re
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -35,6 +36,9 @@ MAX_BODY_BYTES = 1_048_576
 RESERVED = ("type", "title", "status", "code", "detail", "path", "request_id")
 """Names that a document gives itself; an error's own fields may only share `path`."""
 
+_HUNG_UP = "client disconnected prematurely"
+"""How the framework says, as a fault of the server, that the connection closed within a body."""
+
 _BUSY_CLASSES = ("08", "53", "55", "57")
 _NUL_REFUSED = ("22021", "22P05")
 _encode = msgspec.json.Encoder().encode
@@ -58,7 +62,7 @@ def render(error: CommerceError, *, language: str, request_id: str) -> Problem:
         "title": title,
         "status": row.status,
         "code": error.code,
-        "detail": detail.format_map(fields),
+        "detail": told(detail, fields),
         "request_id": request_id,
         **fields,
     }
@@ -70,6 +74,19 @@ def render(error: CommerceError, *, language: str, request_id: str) -> Problem:
     return Problem(row.status, headers, _encode(document))
 
 
+def told(detail: str, fields: dict[str, Any]) -> str:
+    """The sentence with the values in it, as people write lists and times."""
+    return detail.format_map({name: _said(value) for name, value in fields.items()})
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(each) for each in value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return value
+
+
 def refusal_of(error: BaseException) -> CommerceError:
     """What to tell the client about any exception."""
     if isinstance(error, ExceptionGroup) and error.__cause__ is not None:
@@ -79,6 +96,8 @@ def refusal_of(error: BaseException) -> CommerceError:
         refusal = error
     elif isinstance(error, msgspec.DecodeError):
         refusal = _body_refusal(error)
+    elif isinstance(error, HTTPException) and error.detail == _HUNG_UP:
+        refusal = MalformedBody(reason="it ends before it is complete")
     elif isinstance(error, HTTPException):
         refusal = _framework_refusal(error)
     elif isinstance(error, asyncpg.PostgresError):

@@ -218,6 +218,30 @@ async def test_a_body_over_the_limit_is_413_also_in_pieces(probe: Probe) -> None
         assert answer.json()["limit_bytes"] == MAX_BODY_BYTES
 
 
+async def test_whoever_hangs_up_within_a_body_is_no_fault_of_ours(probe: Probe) -> None:
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True},
+                     {"type": "http.disconnect"}])  # fmt: skip
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {
+        "type": "http", "method": "POST", "path": "/probe/body", "raw_path": b"/probe/body",
+        "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",
+        "server": ("mostrador", 80), "client": ("127.0.0.1", 1), "asgi": {"version": "3.0"},
+        "headers": [(b"x-request-id", b"r-gone"), (b"content-length", b"100")],
+    }  # fmt: skip
+    await probe.edge(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert json.loads(sent[1]["body"])["code"] == "malformed_body"
+    logged = [line for line in probe.log() if line.get("request_id") == "r-gone"]
+    assert [line["message"] for line in logged] == ["request"]
+
+
 async def test_a_fault_of_ours_says_nothing_and_is_logged_without_its_message(
     probe: Probe,
 ) -> None:
