@@ -10,6 +10,7 @@ from msgspec.inspect import DateTimeType, Field, Metadata, NoneType, StructType,
 from msgspec.inspect import UnionType as UnionOfTypes
 
 from api.openapi.examples import example_of
+from api.problem_json import told
 from api.problems import PROBLEMS
 from commerce.kernel.errors import CommerceError
 
@@ -106,7 +107,7 @@ def _example(error: type[CommerceError], schema: Schema, components: dict[str, S
     return given | {
         "type": f"/docs#{error.code}",
         "title": title,
-        "detail": detail.format_map(given),
+        "detail": told(detail, given),
     }
 
 

@@ -152,7 +152,7 @@ async def test_a_refusal_is_a_problem_document(probe: Probe) -> None:
         "title": "Estado incorrecto",
         "status": 409,
         "code": "wrong_state",
-        "detail": "pickup está en ready; hace falta uno de ['picking'].",
+        "detail": "pickup está en ready; hace falta uno de picking.",
         "request_id": "r-1",
         "kind": "pickup",
         "id": thing_id,
