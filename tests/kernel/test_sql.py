@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import (
     BigInteger,
@@ -183,6 +183,7 @@ THINGS = st.lists(
 )  # fmt: skip
 
 
+@settings(max_examples=settings().max_examples // 5)  # each is some round trips
 @given(THINGS)
 async def test_a_batch_that_travels_as_json_is_what_was_sent(
     db: Database, things: list[Thing]
