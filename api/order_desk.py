@@ -97,8 +97,7 @@ class OrderDesk:
         await settlement.settle_order(services.database, gateway, order_id, now=services.now)
         async with services.database.transaction() as conn:
             body = await order_body(conn, order_id)
-            await idempotency.finish(conn, claim, CREATED, body)
-        return Answer(CREATED, body)
+            return Answer(CREATED, await idempotency.finish(conn, claim, CREATED, body))
 
     async def _place(
         self, conn: Connection, commands: Sequence[Command]

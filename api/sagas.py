@@ -77,8 +77,7 @@ async def answer_saga(request: Request[Any, Any, Any], saga: Saga) -> Response[b
 
     async def finish(conn: Connection) -> bytes:
         body = _encode(await saga.view(conn, resource_id))
-        await idempotency.finish(conn, claim, status, body)
-        return body
+        return await idempotency.finish(conn, claim, status, body)
 
     await saga.carry_on(resource_id)
     return response(status, await services.commit(finish))

@@ -18,7 +18,7 @@ from commerce.access import OPERATOR
 from commerce.kernel import clock, settings
 from commerce.kernel.settings import Settings
 from commerce.kernel.sql import Database
-from tests.stripe_server import free_port
+from tests.stripe_server import WEBHOOK_SECRET, FakeStripeServer, free_port
 
 PROJECT = Path(__file__).parent.parent
 START_SECONDS = 40.0
@@ -26,7 +26,7 @@ START_SECONDS = 40.0
 
 @asynccontextmanager
 async def web_processes(
-    dsn: str, count: int, folder: Path
+    dsn: str, count: int, folder: Path, *, stripe: FakeStripeServer | None = None
 ) -> AsyncGenerator[list[httpx.AsyncClient]]:
     """A client for each of so many processes, with the key of one shop. Their log is in `folder`.
 
@@ -34,7 +34,17 @@ async def web_processes(
     """
     key = {"X-API-Key": await _key(dsn)}
     ports = [free_port() for _ in range(count)]
-    children = [_start(Settings(database_url=dsn, port=port), folder) for port in ports]
+    provider: dict[str, str] = {}
+    if stripe is not None:
+        provider = {
+            "stripe_api_key": "sk_test_races",
+            "stripe_api_base": stripe.url,
+            "stripe_webhook_secret": WEBHOOK_SECRET,
+        }
+    children = [
+        _start(Settings(database_url=dsn, port=port, **provider), folder)  # type: ignore[arg-type]
+        for port in ports
+    ]
     try:
         async with AsyncExitStack() as stack:
             clients = [

@@ -148,9 +148,15 @@ FINISH = Query(
         idempotency_key.c.principal_id == bindparam("principal"),
         idempotency_key.c.route == bindparam("of_route"),
         idempotency_key.c.key == bindparam("of_key"),
-        idempotency_key.c.status.is_(None),
     )
-    .values(status=bindparam("new_status"), answer=bindparam("new_answer"))
+    .values(
+        status=func.coalesce(idempotency_key.c.status, bindparam("new_status", type_=Integer())),
+        answer=func.coalesce(
+            idempotency_key.c.answer, bindparam("new_answer", type_=LargeBinary())
+        ),
+    )
+    .returning(idempotency_key.c.answer),
+    bytes,
 )
 _PRIMARY = (idempotency_key.c.principal_id, idempotency_key.c.route, idempotency_key.c.key)
 _OLD = (
@@ -214,9 +220,12 @@ async def store(conn: Connection, answers: Sequence[Answer], *, now: datetime) -
     )
 
 
-async def finish(conn: Connection, claim: Claim, status: int, body: bytes) -> None:
-    """Store the answer of a saga whose key was kept as running. Repeating it changes nothing."""
-    await conn.run(
+async def finish(conn: Connection, claim: Claim, status: int, body: bytes) -> bytes:
+    """Store the answer of a saga whose key was kept as running; returns the one that is kept.
+
+    Two processes may carry on the same saga: the first answer stands for both.
+    """
+    return await conn.one(
         FINISH,
         principal=claim.principal_id,
         of_route=claim.route,

@@ -131,7 +131,7 @@ async def test_a_saga_is_gone_on_with_by_whoever_repeats_its_key(db: Database) -
         assert isinstance(other, KeyRunning)
     for answer in (b"first", b"second"):
         async with db.transaction() as conn:
-            await finish(conn, one, 201, answer)
+            assert await finish(conn, one, 201, answer) == b"first"
     (done,) = await look(db, one)
     assert isinstance(done, Stored)
     assert (done.status, done.answer) == (201, b"first")

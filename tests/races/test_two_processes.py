@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import httpx
@@ -16,6 +16,7 @@ from commerce.kernel.sql import Database
 from tests.conftest import clone, drop
 from tests.ordering import body
 from tests.shop import make_shop
+from tests.stripe_server import FakeStripeServer, free_port
 from tests.web_processes import Books, answered, books, web_processes
 
 BUYERS, UNITS = 200, 20
@@ -37,10 +38,17 @@ async def db(own_dsn_of_all: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="module")
+def stripe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeStripeServer]:
+    with FakeStripeServer(tmp_path_factory.mktemp("stripe"), free_port()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 async def web(
-    own_dsn_of_all: str, tmp_path_factory: pytest.TempPathFactory
+    own_dsn_of_all: str, stripe: FakeStripeServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[list[httpx.AsyncClient]]:
-    async with web_processes(own_dsn_of_all, 2, tmp_path_factory.mktemp("web")) as clients:
+    folder = tmp_path_factory.mktemp("web")
+    async with web_processes(own_dsn_of_all, 2, folder, stripe=stripe) as clients:
         yield clients
 
 
@@ -74,6 +82,26 @@ async def test_one_key_at_both_processes_is_one_order_and_one_answer(
     replayed = sum("idempotent-replayed" in answer.headers for answer, _ in answers)
     assert replayed == 60
     assert await books(db, shop.stores[0].location_id) == Books(20, 20, 20, 100, 20)
+
+
+async def test_one_key_by_card_at_both_processes_is_one_payment(
+    web: list[httpx.AsyncClient], db: Database, stripe: FakeStripeServer
+) -> None:
+    shop = await make_shop(db, skus=1, stores=1, on_hand=100)
+    order = body(shop, tender="card", payment_method="pm_card_visa")
+    keys = [uuid4().hex for _ in range(8)]
+    answers = await asyncio.gather(*(answered(each, order, key) for key in keys for each in web))
+    assert {answer.status_code for answer, _ in answers} == {201}
+    placed = {answer.json()["order"]["id"]: answer.content for answer, _ in answers}
+    assert len(placed) == 8
+    assert {answer.content for answer, _ in answers} == set(placed.values())
+    held = [
+        (entry["authorized_minor"], entry["held_minor"])
+        for entry in stripe.http.get("/_control/books").json()["payment_intents"]
+        if entry["order_id"] in placed
+    ]
+    assert held == [(10_000, 10_000)] * 8
+    assert await books(db, shop.stores[0].location_id) == Books(8, 8, 8, 100, 8)
 
 
 async def test_whoever_hangs_up_leaves_nothing_half_done(
