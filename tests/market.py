@@ -48,7 +48,7 @@ class Market:
     @classmethod
     async def opened(cls, web: WebShop) -> "Market":
         """With goods on the shelves and everybody signed in."""
-        shop = await make_shop(web.services.database, skus=3, stores=2, on_hand=1_000_000)
+        shop = await make_shop(web.services.database, skus=3, stores=2, on_hand=500_000)
         market = cls(web, shop)
         for who in PRINCIPALS:
             await market.sign_in(who)

@@ -22,7 +22,7 @@ from commerce.kernel.errors import InvalidField, NotFound, WrongState
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Connection
 from commerce.orders import PriceChanged, StockShort
-from commerce.pricing import MAX_LINE_UNITS, CouponRefused, UnknownSku
+from commerce.pricing import MAX_LINE_UNITS, CouponRefused, UnknownSku, UnknownStore
 from pos_sync import baskets
 from pos_sync.baskets import BasketFull, HoldsLost, Standing
 
@@ -134,7 +134,7 @@ CHANGING = (*FINDING, WrongState)
     "/v1/store/baskets",
     guards=[may("basket.sell")],
     status_code=CREATED,
-    opt=raises(NotFound, StoreNotAllowed, InvalidField),
+    opt=raises(UnknownStore, StoreNotAllowed, InvalidField),
 )
 @once
 async def open_basket(

@@ -38,7 +38,6 @@ from commerce.returns import (
     Arrival,
     Disposition,
     FinalSale,
-    NothingReceived,
     OrderNotCompleted,
     ReturnExceedsBought,
     ReturnExceedsRequested,
@@ -112,8 +111,6 @@ ASKING = (
 TAKING = (
     NotFound,
     InvalidField,
-    NothingReceived,
-    ReturnExceedsRequested,
     RefundExceedsCapture,
     QuantityOutOfRange,
     StoreNotAllowed,
@@ -203,7 +200,7 @@ async def take_back(
     "/v1/store/returns/{return_id:uuid}/receive",
     guards=[may("return.receive")],
     status_code=OK,
-    opt=raises(*TAKING, WrongState) | answers(ReturnView),
+    opt=raises(*TAKING, WrongState, ReturnExceedsRequested) | answers(ReturnView),
 )
 @claims_itself
 async def receive_return(

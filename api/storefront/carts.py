@@ -19,7 +19,6 @@ from api.contract import no_key_needed, raises
 from api.order_views import OrderView, order_view
 from api.services import Services
 from api.storefront.orders import (
-    REFUSALS,
     NewContact,
     PaymentMethod,
     PlacedOrder,
@@ -43,7 +42,7 @@ from commerce.carts import (
 )
 from commerce.kernel import ids
 from commerce.kernel.coalesce import Coalescer
-from commerce.kernel.errors import CommerceError, NotFound, WrongState
+from commerce.kernel.errors import CommerceError, InvalidField, NotFound, WrongState
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Connection
 from commerce.orders import Order
@@ -281,7 +280,10 @@ async def leave_checkout(
 @put(
     "/v1/carts/{cart_id:uuid}/order",
     guards=[may("order.place")],
-    opt=raises(NotFound, WrongState, CheckoutExpired, *REFUSALS, PaymentRunning),
+    opt=raises(
+        *(NotFound, WrongState, CheckoutExpired, PaymentRunning, InvalidField),
+        *(UnknownSku, CouponRefused, orders.PriceChanged, orders.PickupUnavailable),
+    ),
 )
 async def complete_cart(
     cart_id: UUID,

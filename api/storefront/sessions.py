@@ -15,7 +15,7 @@ from api.services import Services
 from commerce import access, customers
 from commerce.access import Principal
 from commerce.customers import CodeRefused, Shopper, TooManyCodes
-from commerce.kernel.errors import InvalidField, NotFound
+from commerce.kernel.errors import InvalidField
 from commerce.kernel.sql import Connection
 
 SIGN_INS_PER_MINUTE = 600
@@ -123,13 +123,12 @@ async def start_shopper_session(
     return SessionView(started.id, started.secret, started.expires_at, Profile.of(shopper))
 
 
-@get("/v1/profile", guards=[may("profile.read_own")], opt=raises(NotFound))
+@get("/v1/profile", guards=[may("profile.read_own")])
 async def read_profile(who: Principal, reading: Connection) -> Profile:
     """The signed-in shopper's own data."""
     assert who.shopper_id is not None
     shopper = await customers.shopper_by_id(reading, who.shopper_id)
-    if shopper is None:
-        raise NotFound(kind="shopper", id=str(who.shopper_id))
+    assert shopper is not None
     return Profile.of(shopper)
 
 
