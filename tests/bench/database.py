@@ -60,8 +60,10 @@ FROM chosen, generate_series(1, 2);
 """
 
 
-def orders_per_second(dsn: str, shop: Shop, skus: int, *, hot: bool, clients: int) -> float:
-    """What `pgbench` reaches with one order per transaction."""
+def orders_per_second(
+    dsn: str, shop: Shop, skus: int, *, hot: bool, clients: int
+) -> tuple[float, float]:
+    """What `pgbench` reaches with one order per transaction, and its mean latency in ms."""
     script = ORDER_SQL.format(
         location=shop.stores[0].location_id,
         tag=shop.tag,
@@ -82,9 +84,11 @@ def orders_per_second(dsn: str, shop: Shop, skus: int, *, hot: bool, clients: in
             text=True,
             check=True,
         ).stdout
-    found = re.search(r"tps = ([0-9.]+)", output)
-    assert found is not None, output
-    return float(found.group(1))
+    rate = re.search(r"tps = ([0-9.]+)", output)
+    latency = re.search(r"latency average = ([0-9.]+)", output)
+    assert rate is not None, output
+    assert latency is not None, output
+    return float(rate[1]), float(latency[1])
 
 
 def two_commits_ms(dsn: str) -> float:

@@ -125,10 +125,12 @@ def request(method: str, path: str, key: str, body: Any = None, *, head: str = "
 def line_of(row: Row) -> str:
     """A row for people."""
     ratios = "  ".join(f"{name} {value:.2f}" for name, value in row.ratios.items())
-    spent = f"cpu {row.server_cpu_ms:.2f} + db {row.database_cpu_ms:.2f} ms" * bool(row.memory_mib)
+    spent = (
+        f"cpu {row.server_cpu_ms:.2f} + db {row.database_cpu_ms:.2f} ms, {row.memory_mib:.0f} MiB"
+    ) * bool(row.memory_mib)
     return (
         f"{row.name:<40}{row.rate:>8.0f}/s  p50 {row.p50_ms:>7.2f}  p99 {row.p99_ms:>7.2f} ms  "
-        f"{spent:<28}  {ratios}  {row.target}"
+        f"{spent:<36}  {ratios}  {row.target}"
     ).rstrip()
 
 
