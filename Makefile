@@ -37,7 +37,8 @@ bench: .venv/dev $(BIN)/mostrador
 	@exec $(BIN)/python -m tests.bench
 
 soak: .venv/dev $(BIN)/mostrador
-	$(BIN)/python -m pytest $(TESTS) -n auto --dist loadfile --hypothesis-profile soak --timeout 0
+	$(BIN)/python -m pytest $(TESTS) -n auto --dist loadfile --hypothesis-profile soak \
+		--timeout 0 -o faulthandler_timeout=0
 
 lock: .venv/dev
 	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.txt
