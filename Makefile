@@ -24,8 +24,10 @@ help:
 run: .venv/runtime $(BIN)/mostrador
 	@exec $(BIN)/mostrador run
 
+# A run of all tests also shows that each documented answer was given.
 test: check
-	$(BIN)/python -m pytest $(TESTS) -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest $(TESTS) -n auto --maxprocesses 4 --dist loadfile \
+		$(if $(filter tests,$(TESTS)),--documented)
 
 check: .venv/dev $(BIN)/mostrador
 	$(BIN)/ruff format --check .

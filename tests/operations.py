@@ -44,6 +44,16 @@ class Operation(NamedTuple):
         """Whether it needs an `Idempotency-Key`."""
         return any(each["name"] == "Idempotency-Key" for each in self.described["parameters"])
 
+    @property
+    def names(self) -> set[str]:
+        """Of its parameters and of the fields of its body."""
+        found = {each["name"] for each in self.described["parameters"]}
+        if self.takes_body:
+            schema = self.described["requestBody"]["content"]["application/json"]["schema"]
+            name = schema["$ref"].rpartition("/")[2]
+            found |= documented()["components"]["schemas"][name]["properties"].keys()
+        return found
+
     def codes(self, status: int) -> list[str]:
         """The refusals that are documented with this status."""
         answer = self.described["responses"].get(str(status), {})

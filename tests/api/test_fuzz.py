@@ -5,7 +5,6 @@ sends 200 to each, others every time.
 """
 
 import asyncio
-import re
 import zlib
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, suppress
@@ -70,7 +69,7 @@ class Stage:
         self.do(self._opened.aclose())
         self._loop.close()
 
-    def ask(self, case: Case[Any], who: str) -> list[str]:
+    def ask(self, case: Case[Any], who: str, mode: GenerationMode) -> list[str]:
         """Send a request as somebody, and say what was wrong with the answer."""
         name = case.operation.label
         request = fuzzing.prepared(case, self.market.callers[who])
@@ -79,7 +78,8 @@ class Stage:
         self.done.setdefault(name, set()).update([who] if succeeded else [])
         if name == "DELETE /v1/sessions/current" and succeeded:
             self.do(self.market.sign_in(who))
-        wrong = fuzzing.faults(case, answer, self.market.hidden_from(who))
+        hidden = self.market.hidden_from(who)
+        wrong = fuzzing.faults(case, answer, hidden, described=mode.is_positive)
         return [f"as {who}: {wrong}\n{fuzzing.told(answer)}"] if wrong else []
 
 
@@ -107,12 +107,12 @@ def everybody_asks(stage: Stage, name: str, mode: GenerationMode, examples: int 
     def ask(case: Case[Any]) -> None:
         nonlocal asked
         if asked % REFRESHED == 0:
-            for parameter in re.findall(r"{(\w+)}", path):
-                stage.do(stage.market.bring(parameter))
+            for field in sorted(OPERATIONS[name].names):
+                stage.do(stage.market.bring(field))
         fuzzing.plant(case, stage.market.scene(asked), chance)
         asked += 1
         for who in chance.sample(PRINCIPALS, len(PRINCIPALS)):
-            wrong.extend(stage.ask(case, who))
+            wrong.extend(stage.ask(case, who, mode))
 
     asking: Any = given(DESCRIBED[path][method].as_strategy(mode))
     limited = settings(

@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from commerce import fulfillment
+from commerce import fulfillment, settlement
 from commerce.orders import Order
 from commerce.pricing import MAX_LINES
 from inventory import stock
@@ -19,6 +19,7 @@ from tests.desk import Desk, post, refusal, units
 from tests.ordering import body, place
 from tests.paying import WebShop, web_shop
 from tests.shop import ACTOR, make_shop
+from tests.simulation import story
 from tests.stripe_server import FakeStripeServer, free_port
 
 PRICE = 10_000
@@ -176,11 +177,7 @@ async def test_money_that_is_gone_is_not_given_back_again(
 ) -> None:
     order = await desk.sold((0, 3), total_minor=3 * PRICE)
     url = await requested(here, order)
-    async with desk.web.services.database.transaction() as conn:
-        await conn.driver.execute(
-            "UPDATE payment SET captured_minor = 0, authorized_minor = 0 WHERE order_id = $1",
-            order.id,
-        )
+    await lose_what_was_captured(desk, order)
     before = await level(desk)
     taken = {"order_number": order.head.number, "units": RESTOCK}
     for refused in (
@@ -189,6 +186,30 @@ async def test_money_that_is_gone_is_not_given_back_again(
     ):
         assert refusal(refused) == (422, "refund_exceeds_capture")
     assert await level(desk) == before
+
+
+async def test_a_refund_that_failed_is_not_repeated_with_money_that_is_gone(
+    desk: Desk, here: httpx.AsyncClient
+) -> None:
+    order = await desk.sold_by_card(1, "pm_card_refundFail")
+    taken = {"order_number": order.head.number, "units": RESTOCK}
+    made = await done(await post(here, f"{RETURNS}/take-back", taken))
+    services, gateway = desk.web.services, await desk.web.services.gateway()
+    sent = (await story.standing(services.database, order.id)).operations[-1]
+    desk.web.stripe.control(f"refunds/{sent.provider_reference}/settle")
+    await settlement.look_at_refund(services.database, gateway, sent, now=desk.web.clock)
+    await lose_what_was_captured(desk, order)
+    refused = await post(here, f"{RETURNS}/{made['id']}/refund")
+    assert refusal(refused) == (422, "refund_exceeds_capture")
+
+
+async def lose_what_was_captured(desk: Desk, order: Order) -> None:
+    """As if all of an order's money had been given back where we do not see it."""
+    async with desk.web.services.database.transaction() as conn:
+        await conn.driver.execute(
+            "UPDATE payment SET captured_minor = 0, refunded_minor = 0 WHERE order_id = $1",
+            order.id,
+        )
 
 
 async def basket(staff: httpx.AsyncClient, desk: Desk, *scans: tuple[int, int]) -> str:
