@@ -41,6 +41,19 @@ _HEADERS = {
     "RateLimit-Remaining": ("What is left of them.", {"type": "integer"}),
     "RateLimit-Reset": ("Seconds until they start anew.", {"type": "integer"}),
 }
+_SECURITY_SCHEMES: Schema = {
+    "key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "Of a program: a web shop, a server, a tablet, the back office.",
+    },
+    "session": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "Of a person who has signed in with that key: a shopper or an associate.",
+    },
+}
 _ABOUT = """One inventory and order service behind web shop, mobile app and store tills.
 
 Send a key as `X-API-Key` with every request, and the session of a shopper or an associate beside
@@ -96,10 +109,7 @@ class _Document:
                     name: {"description": text, "schema": schema}
                     for name, (text, schema) in _HEADERS.items()
                 },
-                "securitySchemes": {
-                    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-                    "session": {"type": "http", "scheme": "bearer"},
-                },
+                "securitySchemes": _SECURITY_SCHEMES,
             },
         }
 
