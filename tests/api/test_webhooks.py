@@ -1,5 +1,6 @@
 """Webhooks of the provider: signed, kept once, applied in any order, or left alone."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID
@@ -7,10 +8,12 @@ from uuid import UUID
 import httpx
 import pytest
 
+from api import database
 from api.fake_stripe.webhooks import signature
 from api.webhooks import Inbox
 from commerce import settlement
 from commerce.kernel.ids import uuid7
+from tests.conftest import clone, drop
 from tests.paying import WebShop, states, web_shop
 from tests.shop import Shop, make_shop
 from tests.simulation import story
@@ -37,9 +40,13 @@ def stripe(
 
 
 @pytest.fixture(scope="module")
-async def web(prepared_dsn: str, stripe: FakeStripeServer) -> AsyncIterator[WebShop]:
-    async with web_shop(prepared_dsn, stripe) as serving:
+async def web(template_dsn: str, stripe: FakeStripeServer) -> AsyncIterator[WebShop]:
+    """Over a database of its own, because the sweep looks at all payments in it."""
+    alone = clone(template_dsn)
+    await asyncio.to_thread(lambda: asyncio.run(database.prepare(alone)))
+    async with web_shop(alone, stripe) as serving:
         yield serving
+    drop(alone)
 
 
 @pytest.fixture
