@@ -5,10 +5,10 @@ from typing import Annotated, get_args
 
 from msgspec import Meta
 
-from commerce import states
+from commerce import customers, states
 from commerce.access import Role
 from commerce.tables.sales import CHANNELS, FULFILLMENT_KINDS, TENDERS
-from inventory.tables import LEDGER_KINDS
+from inventory.tables import LEDGER_KINDS, LOCATION_KINDS
 
 
 def _one_of(words: Iterable[str]) -> Meta:
@@ -24,4 +24,6 @@ Channel = Annotated[str, _one_of(CHANNELS)]
 PaidBy = Annotated[str, _one_of(TENDERS)]
 StaffRole = Annotated[str, _one_of(get_args(Role))]
 Tender = Annotated[str, _one_of((*TENDERS, "pay_at_pickup"))]
+LocationKind = Annotated[str, _one_of(LOCATION_KINDS)]
+Locale = Annotated[str, _one_of(get_args(customers.Locale))]
 LedgerKind = Annotated[str, _one_of(LEDGER_KINDS)]

@@ -16,6 +16,7 @@ from api.backoffice.records import Code
 from api.contract import raises
 from api.once import once
 from api.pages import Cursor, Page, PageSize, decode_id, page_of
+from api.words import LedgerKind
 from commerce import access, catalog
 from commerce.access import Principal, StoreNotAllowed
 from commerce.importing.records import Name
@@ -63,7 +64,7 @@ class LedgerEntryView(msgspec.Struct, frozen=True):
 
     id: UUID
     at: datetime
-    kind: str
+    kind: LedgerKind
     on_hand_delta: int
     reserved_delta: int
     unsellable_delta: int

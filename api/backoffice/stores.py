@@ -14,6 +14,7 @@ from api.auth import may
 from api.backoffice.records import Code, put_record
 from api.contract import raises
 from api.pages import Cursor, Page, PageSize, decode, page_of
+from api.words import LocationKind
 from commerce import opening_hours, stores
 from commerce.access import Principal
 from commerce.importing import LocationRecord, PriceZoneRecord, StoreRecord, TaxZoneRecord
@@ -30,7 +31,7 @@ class LocationView(msgspec.Struct, frozen=True):
     id: UUID
     code: str
     name: str
-    kind: str
+    kind: LocationKind
     latitude: float
     longitude: float
 

@@ -123,7 +123,7 @@ CHANGING = (NotFound, WrongState, StoreNotAllowed)
     guards=[may("return.request", "return.receive")],
     opt=raises(NotFound),
 )
-async def read_returnable_store(
+async def read_returnable_at_store(
     order_number: Annotated[str, PathParameter(min_length=1, max_length=20)],
     reading: Connection,
     now: datetime,
@@ -340,7 +340,7 @@ def _arrivals(units: tuple[ArrivedUnits, ...]) -> list[Arrival]:
 
 
 ROUTES = [
-    read_returnable_store,
+    read_returnable_at_store,
     request_return_at_store,
     take_back,
     receive_return,

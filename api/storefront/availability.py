@@ -152,7 +152,7 @@ class StockExplanation(msgspec.Struct, frozen=True, kw_only=True):
     location_id: UUID
     sku: str
     available_to_promise: int
-    reason: str
+    reason: stock_availability.Reason
     on_hand: int
     reserved: int
     safety_stock: int

@@ -12,6 +12,7 @@ from api.contract import no_key_needed, raises
 from api.problem_json import Language
 from api.refusals import RateLimited
 from api.services import Services
+from api.words import Locale
 from commerce import access, customers
 from commerce.access import Principal
 from commerce.customers import CodeRefused, Shopper, TooManyCodes
@@ -52,7 +53,7 @@ class Profile(msgspec.Struct, frozen=True):
     email: str | None
     phone: str | None
     name: str | None
-    locale: str
+    locale: Locale
 
     @classmethod
     def of(cls, shopper: Shopper) -> "Profile":
