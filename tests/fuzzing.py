@@ -105,7 +105,7 @@ async def send(app: Any, request: PreparedRequest) -> Response:
     body: Any = request.body or b""
     body = body.encode() if isinstance(body, str) else body
     method, url = str(request.method), str(request.url)
-    answer = await wire.send(app, method, url, request.headers, body, noted=False)
+    answer = await wire.send(app, method, url, dict(request.headers), body)
     return Response(answer.status, answer.headers, answer.content, request, 0.0, verify=False)
 
 

@@ -20,7 +20,7 @@ class Request(NamedTuple):
 
     method: str
     url: str
-    headers: dict[str, str]
+    headers: dict[str, str | bytes]
     body: bytes
 
 
@@ -64,26 +64,32 @@ class Operation(NamedTuple):
 
         Each is a command of its own.
         """
-        path, query, headers, body = self.path, {}, {}, b""
+        given = {
+            each["name"]: values.get(each["name"], each.get("example"))
+            for each in self.described["parameters"]
+            if each["required"] or each["name"] in values
+        }
+        path, query, headers = self.path, [], {}
         for each in self.described["parameters"]:
             name, place = each["name"], each["in"]
-            if not each["required"] and name not in values:
+            if name not in given:
                 continue
-            value = values.get(name, each.get("example"))
             if place == "path":
-                path = path.replace(f"{{{name}}}", quote(str(value), safe=""))
-            elif place == "query":
-                query[name] = value
+                path = path.replace(f"{{{name}}}", quote(str(given[name]), safe=""))
+            elif place == "header":
+                headers[name] = str(given[name])
             else:
-                headers[name] = str(value)
+                found = given[name]
+                query += [(name, each) for each in (found if isinstance(found, list) else [found])]
         if self.takes_effect_once and "Idempotency-Key" not in values:
             headers["Idempotency-Key"] = uuid4().hex
+        body = b""
         for media_type, content in self.described.get("requestBody", {}).get("content", {}).items():
             headers["Content-Type"] = media_type
             example = content["example"]
             body = example.encode() if isinstance(example, str) else msgspec.json.encode(example)
-        url = f"{path}?{urlencode(query, doseq=True)}" if query else path
-        return Request(self.method, url, headers, body)
+        url = f"{path}?{urlencode(query)}" if query else path
+        return Request(self.method, url, {**headers}, body)
 
 
 @cache

@@ -1,7 +1,6 @@
 """One request to the application in this process, byte for byte; of a stream, the first part."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -29,18 +28,9 @@ class Answer(NamedTuple):
 
 
 async def send(
-    app: Any,
-    method: str,
-    url: str,
-    headers: Mapping[str, str | bytes],
-    body: bytes = b"",
-    *,
-    noted: bool = True,
+    app: Any, method: str, url: str, headers: dict[str, str | bytes], body: bytes = b""
 ) -> Answer:
-    """Ask, and wait for the answer to end; leave a stream after its first part.
-
-    Not `noted`: what came back by chance shows nothing about what is documented.
-    """
+    """Ask, and wait for the answer to end; leave a stream after its first part."""
     parts = urlsplit(url)
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http",
@@ -69,7 +59,7 @@ async def send(
                 left.set()
 
     async with asyncio.timeout(SECONDS):
-        await (Listener(app) if noted else app)(scope, receive, take)
+        await Listener(app)(scope, receive, take)
     named: dict[str, list[str]] = {}
     for name, value in came:
         named.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
