@@ -111,6 +111,32 @@ async def test_what_was_not_handed_over_cannot_come_back(desk: Desk) -> None:
     assert (refusal(asked), asked.json()["state"]) == ((409, "order_not_completed"), "placed")
 
 
+async def test_nothing_comes_back_before_it_was_handed_over_nor_more_than_was(
+    web: WebShop, desk: Desk, here: httpx.AsyncClient
+) -> None:
+    placed = await place(web.http, desk.shop)
+    early = {"order_number": placed["order"]["number"], "lines": ONE}
+    assert refusal(await post(here, RETURNS, early)) == (409, "order_not_completed")
+    order = await desk.sold((0, 1), total_minor=PRICE)
+    two = {"order_number": order.head.number, "lines": [{"line_number": 1, "quantity": 2}]}
+    assert refusal(await post(here, RETURNS, two)) == (422, "return_exceeds_bought")
+    assert (await done(await here.get(RETURNS)))["items"] == []
+
+
+async def test_a_return_is_asked_for_at_a_store_of_ones_own(
+    desk: Desk, here: httpx.AsyncClient
+) -> None:
+    order = await desk.sold((0, 1), total_minor=PRICE)
+    asked = {"order_number": order.head.number, "lines": ONE}
+    elsewhere = {**asked, "location_id": str(desk.shop.stores[1].location_id)}
+    assert refusal(await post(here, RETURNS, elsewhere)) == (403, "store_not_allowed")
+    async with await desk.key("backoffice") as office:
+        nowhere = await post(office, RETURNS, asked)
+    assert (refusal(nowhere), nowhere.json()["path"]) == ((422, "invalid_field"), "/location_id")
+    shown = await done(await here.get(f"/v1/store/orders/{order.head.number}/returnable"))
+    assert shown["returns"] == []
+
+
 async def exception(desk: Desk, staff: httpx.AsyncClient) -> str:
     """A return at somebody's store that waits for a manager; its address."""
     asked = {
@@ -127,6 +153,18 @@ async def test_another_store_does_not_decide(
     refused = await post(there, f"{url}/{decision}", {"why": "regular customer"})
     assert refusal(refused) == (403, "store_not_allowed")
     assert (await done(await here.get(url)))["state"] == "requested"
+
+
+async def test_only_what_waits_for_a_manager_is_decided(
+    desk: Desk, here: httpx.AsyncClient
+) -> None:
+    url = await requested(here, await desk.sold((0, 1), total_minor=PRICE))
+    for decision in ("approve", "reject"):
+        refused = await post(here, f"{url}/{decision}", {"why": "regular customer"})
+        assert (refusal(refused), refused.json()["state"]) == ((409, "wrong_state"), "approved")
+    early = await post(here, f"{url}/refund")
+    assert (refusal(early), early.json()["state"]) == ((409, "wrong_state"), "approved")
+    assert (await done(await here.get(url)))["state"] == "approved"
 
 
 async def test_a_settled_return_is_cancelled_by_nobody_and_refunded_by_its_store(
@@ -230,7 +268,13 @@ async def test_a_sold_basket_stays_sold(desk: Desk, here: httpx.AsyncClient) -> 
     await done(await post(here, f"{url}/sell", SALE))
     assert refusal(await here.delete(url)) == (409, "wrong_state")
     assert refusal(await here.delete(f"{url}/lines/1")) == (409, "wrong_state")
+    assert refusal(await post(here, f"{url}/hold-again")) == (409, "wrong_state")
     assert (await done(await here.get(url)))["state"] == "sold"
+
+
+async def test_an_empty_basket_is_not_sold(desk: Desk, here: httpx.AsyncClient) -> None:
+    refused = await post(here, f"{await basket(here, desk)}/sell", SALE)
+    assert (refusal(refused), refused.json()["path"]) == ((422, "invalid_field"), "/lines")
 
 
 async def test_a_basket_stands_in_a_store(desk: Desk) -> None:
