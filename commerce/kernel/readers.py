@@ -17,6 +17,8 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
+    Subquery,
     Text,
     any_,
     bindparam,
@@ -24,6 +26,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -126,32 +129,45 @@ def _is_snapshot(text: str) -> bool:
 SEEN = cast(bindparam("seen", type_=Text()), Snapshot())
 UPTO = cast(bindparam("upto", type_=Text()), Snapshot())
 AFTER = bindparam("after", type_=BigInteger())
-_UNDER_WAY = select(func.pg_snapshot_xip(SEEN)).scalar_subquery()
-UNSEEN = or_(
-    event.c.xid >= func.pg_snapshot_xmax(SEEN),
-    event.c.xid == any_(func.array(_UNDER_WAY, type_=ARRAY(Xid8))),
+_UNDER_WAY = event.c.xid == any_(
+    func.array(select(func.pg_snapshot_xip(SEEN)).scalar_subquery(), type_=ARRAY(Xid8))
 )
-_INTERVAL = (
-    UNSEEN,
-    event.c.xid < func.pg_snapshot_xmax(UPTO),
-    func.pg_visible_in_snapshot(event.c.xid, UPTO),
-    event.c.sequence > AFTER,
-)
+_BEGUN_SINCE = event.c.xid >= func.pg_snapshot_xmax(SEEN)
+UNSEEN = or_(_BEGUN_SINCE, _UNDER_WAY)
 _PAGE = bindparam("page", type_=BigInteger())
 
-PAGE_OF_EVENTS = Query(
-    select(*COLUMNS).where(*_INTERVAL).order_by(event.c.sequence).limit(_PAGE), Recorded
+
+def _interval_of(columns: Sequence[ColumnElement[Any]], *more: ColumnElement[bool]) -> Subquery:
+    """What lies between SEEN and UPTO after AFTER, of all kinds or of some.
+
+    Two ranges of the index on transactions, each closed at both ends: one condition for both would
+    read the log from its beginning.
+    """
+    return union_all(
+        *(
+            select(*columns).where(
+                unseen,
+                event.c.xid < func.pg_snapshot_xmax(UPTO),
+                func.pg_visible_in_snapshot(event.c.xid, UPTO),
+                event.c.sequence > AFTER,
+                *more,
+            )
+            for unseen in (_BEGUN_SINCE, _UNDER_WAY)
+        )
+    ).subquery("unread")
+
+
+_EVENTS = _interval_of(COLUMNS)
+PAGE_OF_EVENTS = Query(select(_EVENTS).order_by(_EVENTS.c.sequence).limit(_PAGE), Recorded)
+_TOLD = _interval_of(
+    (event.c.id, event.c.sequence, event.c.type),
+    event.c.type == any_(bindparam("types", type_=ARRAY(Text))),
 )
-_NOTICES = (
-    select(event.c.id, event.c.sequence, event.c.type)
-    .where(*_INTERVAL, event.c.type == any_(bindparam("types", type_=ARRAY(Text))))
-    .order_by(event.c.sequence)
-)
+_NOTICES = select(_TOLD).order_by(_TOLD.c.sequence)
 NOTICES = Query(_NOTICES, Notice)
 PAGE_OF_NOTICES = Query(_NOTICES.limit(_PAGE), Notice)
-OLDEST_OF_INTERVAL = Query(
-    select(func.min(select(event.c.at).where(*_INTERVAL).limit(PAGE).subquery().c.at)), datetime
-)
+_TIMES = select(_interval_of((event.c.at,))).limit(PAGE).subquery()
+OLDEST_OF_INTERVAL = Query(select(func.min(_TIMES.c.at)), datetime)
 PRESENT = Query(
     select(
         generation.c.id.label("generation"),
