@@ -1,6 +1,7 @@
-"""Every table of commerce, in three pages.
+"""Every table of commerce, one page each.
 
-Goods (what is sold where), sales (orders and their money), people (who buys, serves, and may).
+Goods (what is sold where), carts (what shoppers gather), sales (orders and their money), people
+(who buys, serves, and may), privacy (what they allow).
 Importing this registers them all in `metadata`, with inventory's and the kernel's.
 """
 
@@ -9,8 +10,8 @@ from commerce.kernel.events import event, generation, log_reader
 from commerce.kernel.heartbeats import heartbeat
 from commerce.kernel.idempotency import idempotency_key
 from commerce.kernel.sql import metadata
+from commerce.tables.carts import cart, claim_try, list_line, shopping_list
 from commerce.tables.goods import (
-    cart,
     coupon,
     item,
     price,
@@ -33,6 +34,7 @@ from commerce.tables.people import (
     shopper,
     staff_record,
 )
+from commerce.tables.privacy import consent_decision, quiet_hours
 from commerce.tables.sales import (
     fulfillment,
     installation,
@@ -51,6 +53,8 @@ __all__ = [
     "associate",
     "associate_store",
     "cart",
+    "claim_try",
+    "consent_decision",
     "contact",
     "coupon",
     "delivery",
@@ -61,6 +65,7 @@ __all__ = [
     "idempotency_key",
     "installation",
     "item",
+    "list_line",
     "log_reader",
     "metadata",
     "notification",
@@ -72,6 +77,7 @@ __all__ = [
     "price",
     "price_zone",
     "provider_event",
+    "quiet_hours",
     "rate_window",
     "refused_stock_line",
     "return_",
@@ -79,6 +85,7 @@ __all__ = [
     "return_unit",
     "session",
     "shopper",
+    "shopping_list",
     "sku",
     "staff_record",
     "stock_file",

@@ -88,6 +88,29 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         postgresql_with={"fillfactor": "80"},
     )
     op.create_table(
+        "consent_decision",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=True),
+        sa.Column("granted", sa.Boolean(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "purpose IN ('personal_service', 'browsing_insight') AND channel IS NULL OR purpose IN ('follow_up', 'marketing') AND channel IN ('email', 'sms', 'whatsapp', 'push') AND channel IS NOT NULL",
+            name=op.f("consent_decision_purpose_check"),
+        ),
+        sa.CheckConstraint(
+            "source IN ('profile', 'counter', 'unsubscribe')",
+            name=op.f("consent_decision_source_check"),
+        ),
+        sa.PrimaryKeyConstraint("id", "shopper_id", name=op.f("consent_decision_pkey")),
+    )
+    op.create_index(
+        "consent_decision_shopper_idx", "consent_decision", ["shopper_id", "at", "id"], unique=False
+    )
+    op.create_table(
         "contact",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("shopper_id", sa.Uuid(), nullable=True),
@@ -474,6 +497,14 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         postgresql_where=sa.text("applied_at IS NULL"),
     )
     op.create_table(
+        "quiet_hours",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("starts", sa.Time(), nullable=False),
+        sa.Column("ends", sa.Time(), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("quiet_hours_one_check")),
+        sa.PrimaryKeyConstraint("id", name=op.f("quiet_hours_pkey")),
+    )
+    op.create_table(
         "rate_window",
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("window_start", sa.DateTime(timezone=True), nullable=False),
@@ -530,13 +561,22 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("name", sa.Text(), nullable=True),
         sa.Column("locale", sa.Text(), server_default=sa.text("'en'"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("merged_into", sa.Uuid(), nullable=True),
         sa.CheckConstraint("email = lower(email)", name=op.f("shopper_email_check")),
-        sa.CheckConstraint(
-            "email IS NOT NULL OR phone IS NOT NULL", name=op.f("shopper_reachable_check")
+        sa.CheckConstraint("merged_into <> id", name=op.f("shopper_merged_into_check")),
+        sa.ForeignKeyConstraint(
+            ["merged_into"], ["shopper.id"], name=op.f("shopper_merged_into_fkey")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("shopper_pkey")),
         sa.UniqueConstraint("email", name=op.f("shopper_email_key")),
         sa.UniqueConstraint("phone", name=op.f("shopper_phone_key")),
+    )
+    op.create_index(
+        "shopper_merged_into_idx",
+        "shopper",
+        ["merged_into"],
+        unique=False,
+        postgresql_where=sa.text("merged_into IS NOT NULL"),
     )
     op.create_table(
         "staff_record",
