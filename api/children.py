@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from api import pidfile
@@ -30,11 +31,18 @@ class Child:
     """One service. Its pid file outlives a killed supervisor and tells the next one what to end."""
 
     def __init__(
-        self, name: str, command: Sequence[str], environ: dict[str, str], pid_dir: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        environ: dict[str, str],
+        pid_dir: Path,
+        *,
+        niceness: int = 0,
     ) -> None:
         self.name = name
         self._command = list(command)
         self._environ = environ
+        self._niceness = niceness
         self._file = pid_dir / f"{name}.pid"
         self._running: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
@@ -50,6 +58,8 @@ class Child:
             cwd=PROJECT,
             start_new_session=True,
         )
+        with suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, self._running.pid, os.nice(0) + self._niceness)
         pidfile.write(self._file, self._running.pid)
         self._started_at = time.monotonic()
         self._start_again_at = None

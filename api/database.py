@@ -1,9 +1,7 @@
 """The database of one process: made ready once per start of the product, opened by each process."""
 
 import asyncpg
-import psycopg
 
-import migrations
 from commerce.installation import make_installation
 from commerce.kernel import clock, partitions
 from commerce.kernel.generations import open_generation
@@ -19,6 +17,10 @@ async def prepare(dsn: str) -> list[str]:
     Schema, partitions for the coming months, the generation of transaction ids, the secret. Any
     number of starters may call it at once, and again. `dsn` must lead past a pooler.
     """
+    import psycopg  # processes that only open the database start sooner without these two
+
+    import migrations
+
     try:
         applied = migrations.upgrade(dsn)
     except psycopg.OperationalError as error:

@@ -32,6 +32,8 @@ from commerce.kernel.settings import OperatorError, Settings
 
 PORTS_TO_TRY = 100
 READY_SECONDS = 60.0
+NICENESS = 5
+"""Requests go first, from the start: the other services load while the web process answers."""
 
 _FAKE = {"fake_stripe_port": "fake Stripe"}
 _WATCH_SECONDS = 0.1
@@ -153,7 +155,8 @@ class Supervisor:
             )
         environ = settings.inherited() | self._settings.environ()
         for name, words in services.items():
-            child = children.Child(name, words, environ, self._pid_dir())
+            niceness = 0 if name == "web" else NICENESS
+            child = children.Child(name, words, environ, self._pid_dir(), niceness=niceness)
             self._children.append(child)
             child.start()
         self._say(f"starting {', '.join(services)}")
