@@ -146,13 +146,10 @@ class Keyring:
         return origins
 
     def forget(self, subject_id: UUID) -> None:
-        """Verify a key, a session or an associate anew with its next request."""
+        """Verify a key, a session, an associate or a shopper anew with the next request."""
         self._origins = (0.0, frozenset())
         for digest, (_, who) in list(self._kept.items()):
-            named = (
-                (who.key_id, who.session_id, who.associate_id) if isinstance(who, Principal) else ()
-            )
-            if subject_id in named:
+            if isinstance(who, Principal) and subject_id in who.subjects:
                 del self._kept[digest]
 
     async def _verify(self, key: str, authorization: str) -> Principal | CommerceError:

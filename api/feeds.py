@@ -34,7 +34,18 @@ MAX_BEHIND = 100_000
 CALM_SECONDS = 0.02
 """How long commits are gathered before streams are told of them."""
 
-CHANGES_ACCESS = frozenset({"key.revoked", "key.rotated", "session.ended", "associate.changed"})
+CHANGES_ACCESS = frozenset(
+    {
+        "key.revoked",
+        "key.rotated",
+        "session.ended",
+        "associate.changed",
+        "shopper.merged",
+        "shopper.merge_undone",
+    }
+)
+"""After these a key, a session or a person is verified anew: who is named, and `shopper_id`."""
+
 EVERYTHING = None
 """The topic of streams that see all events."""
 
@@ -224,6 +235,8 @@ class LogReader:
                     stream.offer(entry)
             if event.type in CHANGES_ACCESS:
                 self._access_changed(event.aggregate_id)
+                if (joined := event.payload.get("shopper_id")) is not None:
+                    self._access_changed(UUID(joined))
             elif event.type == "store.changed":
                 self._services.part(directory).forget()
 

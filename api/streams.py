@@ -207,8 +207,7 @@ async def _left(receive: Receive) -> None:
 
 def stream_of(topic: UUID | None, who: Principal, types: frozenset[str] | None) -> Stream:
     """The events of a topic for one client; None: of all topics, of all types."""
-    subjects = frozenset(filter(None, (who.key_id, who.session_id, who.associate_id)))
-    return Stream(frozenset({topic}), types=types, subjects=subjects)
+    return Stream(frozenset({topic}), types=types, subjects=who.subjects)
 
 
 @get(

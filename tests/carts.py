@@ -18,12 +18,12 @@ from tests.shop import OPENED_AT, Shop
 
 NOW = OPENED_AT + timedelta(hours=1)
 KEY = b"k" * 32
-GUEST = Owner(None, has_token=True)
+GUEST = Owner((), has_token=True)
 
 
 def shopper() -> Owner:
     """Somebody who has signed in."""
-    return Owner(ids.uuid7(), has_token=False)
+    return Owner((ids.uuid7(),), has_token=False)
 
 
 async def make_cart(

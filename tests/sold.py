@@ -29,7 +29,7 @@ def shopper(shopper_id: UUID) -> Principal:
         channel="web",
         permissions=permissions_of("storefront", "shopper"),
         session_id=ids.uuid7(),
-        shopper_id=shopper_id,
+        person_ids=(shopper_id,),
     )
 
 

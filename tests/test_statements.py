@@ -127,7 +127,7 @@ INSERT INTO payment (id, order_id, fulfillment_id, tender, state, currency, amou
 SELECT order_id, order_id, pickup_id, 'cash', 'captured', 'MXN', 100, 100, 100, at, at FROM made;
 INSERT INTO idempotency_key (principal_id, route, key, body_hash, status, answer, created_at)
 SELECT order_id, 'POST /v1/orders', n::text, 'x', 201, 'x', at FROM made;
-INSERT INTO cart (id, key_id, state, version, location_id, lines, created_at, updated_at)
+INSERT INTO cart (id, key_id, state, revision, location_id, lines, created_at, updated_at)
 SELECT order_id, order_id, 'open', 1, location_id, '{}', at, at FROM made;
 INSERT INTO event (id, type, version, aggregate, aggregate_id, location_id, actor, payload, at)
 SELECT order_id, 'order.placed', 1, 'order', order_id, location_id, 'fill', '{}', at FROM made;
@@ -140,13 +140,13 @@ WHOLE = {
     "commerce.access.record.NEWEST_FIRST": "a page of all, in its order",
     "commerce.access.sessions.FORGET": "once an hour",
     "commerce.catalog.ITEMS": "a page of the catalog, in its order",
-    "commerce.customers.FORGET_CODES": "once an hour",
+    "commerce.customers.sign_in.FORGET_CODES": "once an hour",
     "commerce.installation.SECRET": "one row",
     "commerce.kernel.auditing": "an audit reads everything",
     "commerce.kernel.generations": "few rows; events anew after a restore",
     "commerce.kernel.heartbeats.HEARTBEATS": "few processes",
     "commerce.kernel.readers.PRESENT": "few generations, the newest one",
-    "commerce.notifications.NEWEST_FIRST": "a page of all, in its order",
+    "commerce.messages.outbox.NEWEST_FIRST": "a page of all, in its order",
     "commerce.stores.ALL_STORES": "few stores, kept for a minute",
 }
 """What reads all of a table that stays small, or all of a large one once in a while."""

@@ -312,7 +312,7 @@ async def complete_cart(
 
 def _owner(cart_id: UUID, who: Principal, token: str | None, services: Services) -> Owner:
     return carts.owner_of(
-        cart_id, shopper_id=who.shopper_id, given_token=token, secret=services.secret
+        cart_id, person_ids=who.person_ids, given_token=token, secret=services.secret
     )
 
 

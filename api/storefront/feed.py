@@ -36,11 +36,13 @@ async def follow_order(
     The first event is `open`; fetch the order then. `start_over` says the same again.
     """
     async with services.database.reading() as conn:
-        await own_order(conn, order_id, who, order_token, services.secret)
+        order = await own_order(conn, order_id, who, order_token, services.secret)
+    owner_id = order.head.shopper_id
     await services.part(LogReader).started()
 
     def allowed(now: Principal) -> bool:
-        return now.shopper_id == who.shopper_id and now.permissions >= who.permissions
+        owns = owner_id in now.person_ids or owner_id not in who.person_ids
+        return owns and now.permissions >= who.permissions
 
     stream = stream_of(order_id, who, types_for("shopper"))
     return Feed(services, request, stream, after=last_event_id or after, allowed=allowed,

@@ -173,9 +173,8 @@ async def list_orders(
     reading: Connection, who: Principal, cursor: Cursor = None, limit: PageSize = 50
 ) -> Page[OrderView]:
     """The signed-in shopper's orders, newest first."""
-    assert who.shopper_id is not None
-    found = await orders.of_shopper(
-        reading, who.shopper_id, before=decode_id(cursor) or LAST_ID, page=limit + 1
+    found = await orders.of_person(
+        reading, who.person_ids, before=decode_id(cursor) or LAST_ID, page=limit + 1
     )
     return page_of(found, limit, view=OrderView.of, key=lambda order: str(order.id))
 
@@ -317,7 +316,7 @@ async def own_order(
     order = await orders.by_id(conn, order_id)
     if permission in who.permissions and who.sees(order.head.location_id):
         return order
-    if who.shopper_id is not None and order.head.shopper_id == who.shopper_id:
+    if order.head.shopper_id in who.person_ids:
         return order
     expected = ids.derived(secret, "order", order_id, ORDER_TOKEN_LENGTH)
     if token is not None and ids.same_code(token, expected):

@@ -13,9 +13,9 @@ from api.problem_json import Language
 from api.refusals import RateLimited
 from api.services import Services
 from api.words import Locale
-from commerce import access, customers
+from commerce import access, customers, messages
 from commerce.access import Principal
-from commerce.customers import CodeRefused, Shopper, TooManyCodes
+from commerce.customers import CodeRefused, Person, TooManyCodes
 from commerce.kernel.errors import InvalidField
 from commerce.kernel.sql import Connection
 
@@ -56,9 +56,9 @@ class Profile(msgspec.Struct, frozen=True):
     locale: Locale
 
     @classmethod
-    def of(cls, shopper: Shopper) -> "Profile":
+    def of(cls, person: Person) -> "Profile":
         """As its owner sees it."""
-        return cls(shopper.id, shopper.email, shopper.phone, shopper.name, shopper.locale)
+        return cls(person.id, person.email, person.phone, person.name, person.locale)
 
 
 class SessionView(msgspec.Struct, frozen=True):
@@ -90,7 +90,7 @@ async def start_sign_in(
     allowance = services.limiter.take(f"sign_in:{who.key_id}", SIGN_INS_PER_MINUTE)
     if not allowance.allowed:
         raise RateLimited(retry_after_seconds=allowance.reset_seconds)
-    started = await customers.start_sign_in(
+    started = await messages.start_sign_in(
         conn,
         who,
         secret=services.secret,
@@ -112,7 +112,7 @@ async def start_shopper_session(
     language: Language,
 ) -> SessionView:
     """Trade the code for a session. The first sign-in makes the shopper's profile."""
-    started, shopper = await customers.finish_sign_in(
+    started, person = await customers.finish_sign_in(
         services.database,
         who,
         data.sign_in_id,
@@ -121,16 +121,14 @@ async def start_shopper_session(
         locale=language,
         now=now,
     )
-    return SessionView(started.id, started.secret, started.expires_at, Profile.of(shopper))
+    return SessionView(started.id, started.secret, started.expires_at, Profile.of(person))
 
 
 @get("/v1/profile", guards=[may("profile.read_own")])
 async def read_profile(who: Principal, reading: Connection) -> Profile:
     """The signed-in shopper's own data."""
     assert who.shopper_id is not None
-    shopper = await customers.shopper_by_id(reading, who.shopper_id)
-    assert shopper is not None
-    return Profile.of(shopper)
+    return Profile.of(await customers.person_of(reading, who.shopper_id))
 
 
 @delete("/v1/sessions/current", guards=[may("session.end")])

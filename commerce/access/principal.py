@@ -33,6 +33,8 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "order.read_own": ("shopper",),
     "return.request_own": ("shopper",),
     "profile.read_own": ("shopper",),
+    "consent.decide_own": ("shopper",),
+    "quiet_hours.write": (),
     # serving
     "order.read": ("integration", *_STAFF),
     "order.cancel": ("integration", *_STAFF),
@@ -56,7 +58,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     # what runs behind it all
     "ops.read": (),
     "ops.write": (),
-    "notification.read": (),
+    "message.read": (),
 }
 """Who holds each permission: kinds of keys, `shopper` for a shopper's session, roles of associates.
 
@@ -69,6 +71,7 @@ PERSONAL = frozenset(
         "order.read_own",
         "return.request_own",
         "profile.read_own",
+        "consent.decide_own",
         "session.end",
         "associate_session.read_own",
     }
@@ -108,16 +111,28 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int = 0
     origins: frozenset[str] = frozenset()
     session_id: UUID | None = None
-    shopper_id: UUID | None = None
+    person_ids: tuple[UUID, ...] = ()
+    """Every id of the shopper who has signed in, the root first; whose things are to be found."""
     associate_id: UUID | None = None
     role: str | None = None
     location_ids: tuple[UUID, ...] | None = None
     """The stores that this principal may see and change. None: all."""
 
     @property
+    def shopper_id(self) -> UUID | None:
+        """The shopper who has signed in, and under whose id new things are written."""
+        return self.person_ids[0] if self.person_ids else None
+
+    @property
     def id(self) -> UUID:
         """Whose commands an idempotency key tells apart: the person, else the key."""
         return self.associate_id or self.shopper_id or self.key_id
+
+    @property
+    def subjects(self) -> frozenset[UUID]:
+        """What it was verified from: when one of these changes, it is to be verified anew."""
+        named = (self.key_id, self.session_id, self.associate_id, *self.person_ids)
+        return frozenset(filter(None, named))
 
     @property
     def actor(self) -> str:

@@ -2,6 +2,7 @@
 
 A session's secret is good only beside a key of the kind that it was started with. It dies when it
 runs out, when it is ended, when its key is revoked, or when its associate is no longer active.
+A shopper's session is one of the person, under whichever of the person's ids it was started.
 """
 
 from collections.abc import Sequence
@@ -17,19 +18,20 @@ from sqlalchemy import (
     any_,
     bindparam,
     delete,
+    func,
     insert,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from commerce.access.keys import Key, valid_key
 from commerce.access.principal import Principal, permissions_of
 from commerce.kernel import events, ids
 from commerce.kernel.errors import CommerceError
 from commerce.kernel.sql import Connection, Query
-from commerce.tables.people import api_key, associate, session
+from commerce.tables.people import api_key, associate, session, shopper
 
 SHOPPER_LIFETIME = timedelta(days=30)
 ASSOCIATE_LIFETIME = timedelta(hours=12)
@@ -54,7 +56,7 @@ class StartedSession(msgspec.Struct, frozen=True):
 class _Live(msgspec.Struct, frozen=True):
     id: UUID
     kind: str
-    shopper_id: UUID | None
+    person_ids: list[UUID]
     associate_id: UUID | None
     location_id: UUID | None
     role: str | None
@@ -69,11 +71,22 @@ class _Ended(msgspec.Struct, frozen=True):
 
 _MOMENT = DateTime(timezone=True)
 
+_ROOT = func.coalesce(shopper.c.merged_into, session.c.shopper_id)
+_row = shopper.alias("row")
+_PERSON_IDS = func.array_remove(
+    func.array_prepend(
+        _ROOT,
+        select(func.array_agg(aggregate_order_by(_row.c.id, _row.c.id)))
+        .where(_row.c.merged_into == _ROOT)
+        .scalar_subquery(),
+    ),
+    None,
+)
 LIVE = Query(
     select(
         session.c.id,
         session.c.kind,
-        session.c.shopper_id,
+        _PERSON_IDS.label("person_ids"),
         session.c.associate_id,
         session.c.location_id,
         associate.c.role,
@@ -81,6 +94,7 @@ LIVE = Query(
     )
     .join(api_key, api_key.c.id == session.c.key_id)
     .outerjoin(associate, associate.c.id == session.c.associate_id)
+    .outerjoin(shopper, shopper.c.id == session.c.shopper_id)
     .where(
         session.c.secret_hash == bindparam("digest"),
         session.c.ended_at.is_(None),
@@ -228,7 +242,7 @@ def _principal(key: Key, live: _Live | None = None) -> Principal:
         requests_per_minute=key.requests_per_minute,
         origins=frozenset(key.origins),
         session_id=live.id if live is not None else None,
-        shopper_id=live.shopper_id if live is not None else None,
+        person_ids=tuple(live.person_ids) if live is not None else (),
         associate_id=live.associate_id if live is not None else None,
         role=live.role if live is not None else None,
         location_ids=None if location_id is None else (location_id,),

@@ -34,7 +34,7 @@ from commerce.orders.reading import (
     by_ids,
     by_number,
     lock,
-    of_shopper,
+    of_person,
 )
 
 __all__ = [
@@ -58,7 +58,7 @@ __all__ = [
     "count_fulfilled",
     "count_returned",
     "lock",
-    "of_shopper",
+    "of_person",
     "place",
     "promise_pickup",
 ]

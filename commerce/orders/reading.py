@@ -99,9 +99,12 @@ _IDS = bindparam("order_ids", type_=ARRAY(Uuid))
 
 HEADS = Query(select(*_HEAD).where(orders.c.id == any_(_IDS)), Head)
 HEAD_BY_NUMBER = Query(select(*_HEAD).where(orders.c.number == bindparam("of")), Head)
-HEADS_OF_SHOPPER = Query(
+HEADS_OF_PERSON = Query(
     select(*_HEAD)
-    .where(orders.c.shopper_id == bindparam("shopper"), orders.c.id < bindparam("before"))
+    .where(
+        orders.c.shopper_id == any_(bindparam("person_ids", type_=ARRAY(Uuid()))),
+        orders.c.id < bindparam("before"),
+    )
     .order_by(orders.c.id.desc())
     .limit(bindparam("page", type_=Integer())),
     Head,
@@ -160,9 +163,11 @@ async def by_number(conn: Connection, number: str) -> Order:
     return (await with_parts(conn, [head]))[0]
 
 
-async def of_shopper(conn: Connection, shopper_id: UUID, *, before: UUID, page: int) -> list[Order]:
-    """A shopper's orders, newest first, beginning behind `before`."""
-    heads = await conn.run(HEADS_OF_SHOPPER, shopper=shopper_id, before=before, page=page)
+async def of_person(
+    conn: Connection, person_ids: Sequence[UUID], *, before: UUID, page: int
+) -> list[Order]:
+    """A person's orders, newest first, beginning behind `before`."""
+    heads = await conn.run(HEADS_OF_PERSON, person_ids=list(person_ids), before=before, page=page)
     return await with_parts(conn, heads)
 
 

@@ -102,7 +102,7 @@ async def request(
     ReturnWindowClosed.
     """
     order = await orders.lock(conn, order_id)
-    if who.shopper_id is not None and order.head.shopper_id != who.shopper_id:
+    if who.shopper_id is not None and order.head.shopper_id not in who.person_ids:
         raise NotFound(kind="order", id=str(order_id))
     check_store(who, location_id)
     claimed = await reading.claimed(conn, order_id)
@@ -176,7 +176,7 @@ async def lock(conn: Connection, who: Principal, return_id: UUID) -> Return:
     """
     known = await reading.by_id(conn, return_id)
     order = await orders.lock(conn, known.head.order_id)
-    if who.shopper_id is not None and order.head.shopper_id != who.shopper_id:
+    if who.shopper_id is not None and order.head.shopper_id not in who.person_ids:
         raise NotFound(kind="return", id=str(return_id))
     locked = await reading.lock(conn, return_id)
     check_store(who, locked.head.location_id)

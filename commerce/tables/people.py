@@ -1,7 +1,6 @@
 """Tables of people: shoppers and contacts, associates, keys and sessions, the staff record.
 
-Personal data stands in `shopper`, `contact` and `notification` only; everything else names a
-person by id. Secrets are stored as digests.
+Personal data stands in `shopper` and `contact` only; everything else names a person by id. Secrets are stored as digests.
 """
 
 from sqlalchemy import (
@@ -35,8 +34,15 @@ shopper = Table(
     Column("name", Text),
     Column("locale", Text, nullable=False, server_default=text("'en'")),
     Column("created_at", DateTime(timezone=True), nullable=False),
-    CheckConstraint("email IS NOT NULL OR phone IS NOT NULL", name="reachable"),
+    # The row that stands for the person: a root, which points nowhere itself.
+    Column("merged_into", Uuid, ForeignKey("shopper.id")),
     CheckConstraint("email = lower(email)", name="email"),
+    CheckConstraint("merged_into <> id", name="merged_into"),
+)
+Index(
+    "shopper_merged_into_idx",
+    shopper.c.merged_into,
+    postgresql_where=text("merged_into IS NOT NULL"),
 )
 
 contact = Table(
@@ -50,29 +56,6 @@ contact = Table(
     Column("locale", Text, nullable=False, server_default=text("'en'")),
     CheckConstraint("email IS NOT NULL OR phone IS NOT NULL", name="reachable"),
 )
-
-notification = Table(
-    "notification",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("event_id", Uuid, nullable=False),
-    Column("contact_id", Uuid, nullable=False),
-    Column("channel", Text, nullable=False),
-    Column("template", Text, nullable=False),
-    Column("recipient", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("body", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
-    # Whoever sends it has the message to itself until then.
-    Column("next_attempt_at", DateTime(timezone=True)),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("sent_at", DateTime(timezone=True)),
-    CheckConstraint("channel IN ('email', 'sms')", name="channel"),
-    CheckConstraint("state IN ('queued', 'sent', 'failed')", name="state"),
-)
-Index("notification_event_idx", notification.c.event_id, notification.c.template, unique=True)
-Index("notification_queued_idx", notification.c.id, postgresql_where=text("state = 'queued'"))
 
 one_time_code = Table(
     "one_time_code",

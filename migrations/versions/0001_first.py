@@ -53,10 +53,67 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         postgresql_with={"fillfactor": "80"},
     )
     op.create_table(
+        "browsing_choice",
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("recording", sa.Boolean(), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("shopper_id", name=op.f("browsing_choice_pkey")),
+    )
+    op.create_table(
+        "browsing_event",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("visitor_id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=True),
+        sa.Column("session_id", sa.Uuid(), nullable=False),
+        sa.Column("device", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=True),
+        sa.Column("item", sa.Text(), nullable=True),
+        sa.Column("query", sa.Text(), nullable=True),
+        sa.Column("location_id", sa.Uuid(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "device IN ('web', 'app', 'kiosk')", name=op.f("browsing_event_device_check")
+        ),
+        sa.CheckConstraint(
+            "type IN ('view', 'search', 'add', 'remove', 'store_visit', 'scan')",
+            name=op.f("browsing_event_type_check"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("browsing_event_pkey")),
+        postgresql_partition_by="RANGE (id)",
+    )
+    op.create_index(
+        "browsing_event_shopper_idx",
+        "browsing_event",
+        ["shopper_id", "received_at"],
+        unique=False,
+        postgresql_where=sa.text("shopper_id IS NOT NULL"),
+    )
+    op.create_index(
+        "browsing_event_visitor_idx",
+        "browsing_event",
+        ["visitor_id", "received_at"],
+        unique=False,
+        postgresql_where=sa.text("shopper_id IS NULL"),
+    )
+    op.create_table(
+        "browsing_link",
+        sa.Column("visitor_id", sa.Uuid(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint("since < until", name=op.f("browsing_link_span_check")),
+        sa.PrimaryKeyConstraint("visitor_id", "since", name=op.f("browsing_link_pkey")),
+    )
+    op.create_index(
+        "browsing_link_shopper_idx", "browsing_link", ["shopper_id", "until"], unique=False
+    )
+    op.create_table(
         "cart",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("revision", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("key_id", sa.Uuid(), nullable=False),
         sa.Column("shopper_id", sa.Uuid(), nullable=True),
         sa.Column("location_id", sa.Uuid(), nullable=True),
@@ -71,6 +128,15 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("held_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("hold_expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("merged_into", sa.Uuid(), nullable=True),
+        sa.Column("claimed_by", sa.Text(), nullable=True),
+        sa.Column("claim_location_id", sa.Uuid(), nullable=True),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("claim_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("code_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("code_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("link_number", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("link_expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
@@ -78,14 +144,49 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
             name=op.f("cart_hold_check"),
         ),
         sa.CheckConstraint(
+            "(state = 'merged') = (merged_into IS NOT NULL)", name=op.f("cart_merged_check")
+        ),
+        sa.CheckConstraint(
             "(state = 'ordered') = (order_id IS NOT NULL)", name=op.f("cart_order_check")
         ),
         sa.CheckConstraint("jsonb_typeof(lines) = 'object'", name=op.f("cart_lines_check")),
         sa.CheckConstraint(
-            "state IN ('open', 'checkout', 'ordered')", name=op.f("cart_state_check")
+            "state IN ('open', 'checkout', 'ordered', 'merged')", name=op.f("cart_state_check")
+        ),
+        sa.CheckConstraint(
+            "claimed_by IS NOT NULL AND claim_location_id IS NOT NULL AND claimed_at IS NOT NULL OR claim_expires_at IS NULL",
+            name=op.f("cart_claim_check"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("cart_pkey")),
         postgresql_with={"fillfactor": "80"},
+    )
+    op.create_index(
+        "cart_claimed_idx",
+        "cart",
+        ["claim_location_id"],
+        unique=False,
+        postgresql_where=sa.text("claim_expires_at IS NOT NULL"),
+    )
+    op.create_index(
+        "cart_code_idx",
+        "cart",
+        ["code_digest"],
+        unique=True,
+        postgresql_where=sa.text("code_digest IS NOT NULL"),
+    )
+    op.create_index(
+        "cart_shopper_idx",
+        "cart",
+        ["shopper_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("shopper_id IS NOT NULL"),
+    )
+    op.create_table(
+        "claim_try",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("window_ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("subject", name=op.f("claim_try_pkey")),
     )
     op.create_table(
         "consent_decision",
@@ -329,33 +430,65 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.PrimaryKeyConstraint("name", name=op.f("log_reader_pkey")),
     )
     op.create_table(
-        "notification",
+        "message",
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("event_id", sa.Uuid(), nullable=False),
-        sa.Column("contact_id", sa.Uuid(), nullable=False),
-        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Uuid(), nullable=False),
         sa.Column("template", sa.Text(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=True),
+        sa.Column("contact_id", sa.Uuid(), nullable=True),
+        sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("locale", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("html", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("channel IN ('email', 'sms')", name=op.f("notification_channel_check")),
+        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "state IN ('queued', 'sent', 'failed')", name=op.f("notification_state_check")
+            "channel IN ('email', 'sms', 'whatsapp', 'push')", name=op.f("message_channel_check")
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("notification_pkey")),
+        sa.CheckConstraint(
+            "purpose = 'service' OR shopper_id IS NOT NULL", name=op.f("message_consent_check")
+        ),
+        sa.CheckConstraint(
+            "purpose IN ('service', 'follow_up', 'marketing')", name=op.f("message_purpose_check")
+        ),
+        sa.CheckConstraint(
+            "state IN ('queued', 'sent', 'delivered', 'read', 'failed', 'suppressed', 'received')",
+            name=op.f("message_state_check"),
+        ),
+        sa.CheckConstraint(
+            "shopper_id IS NULL OR contact_id IS NULL", name=op.f("message_person_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("message_pkey")),
     )
-    op.create_index("notification_event_idx", "notification", ["event_id", "template"], unique=True)
     op.create_index(
-        "notification_queued_idx",
-        "notification",
-        ["id"],
+        "message_contact_idx",
+        "message",
+        ["contact_id"],
+        unique=False,
+        postgresql_where=sa.text("contact_id IS NOT NULL"),
+    )
+    op.create_index(
+        "message_queued_idx",
+        "message",
+        ["channel", "due_at"],
         unique=False,
         postgresql_where=sa.text("state = 'queued'"),
+    )
+    op.create_index(
+        "message_shopper_idx",
+        "message",
+        ["shopper_id", "created_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("shopper_id IS NOT NULL"),
     )
     op.create_table(
         "one_time_code",
@@ -430,6 +563,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("coupon_code", sa.Text(), nullable=True),
         sa.Column("tender", sa.Text(), nullable=False),
         sa.Column("attributed_to", sa.Text(), nullable=True),
+        sa.Column("attributed_location_id", sa.Uuid(), nullable=True),
         sa.Column("cancel_reason", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("placed_at", sa.DateTime(timezone=True), nullable=True),
@@ -579,6 +713,100 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         postgresql_where=sa.text("merged_into IS NOT NULL"),
     )
     op.create_table(
+        "shopper_look_up",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("associate_id", sa.Uuid(), nullable=False),
+        sa.Column("session_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("found", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('code', 'phone', 'email', 'name', 'order')",
+            name=op.f("shopper_look_up_kind_check"),
+        ),
+        sa.CheckConstraint(
+            "purpose IN ('serve_in_store', 'pickup', 'return', 'follow_up')",
+            name=op.f("shopper_look_up_purpose_check"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("shopper_look_up_pkey")),
+    )
+    op.create_index(
+        "shopper_look_up_associate_idx", "shopper_look_up", ["associate_id", "at"], unique=False
+    )
+    op.create_index(
+        "shopper_look_up_location_idx", "shopper_look_up", ["location_id", "at"], unique=False
+    )
+    op.create_table(
+        "shopper_view",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("person_ids", postgresql.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("associate_id", sa.Uuid(), nullable=False),
+        sa.Column("session_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("consented", sa.Boolean(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ending", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "ending IN ('closed', 'expired', 'session_ended', 'consent_withdrawn', 'merged', 'erased')",
+            name=op.f("shopper_view_ending_check"),
+        ),
+        sa.CheckConstraint(
+            "purpose IN ('serve_in_store', 'pickup', 'return', 'follow_up')",
+            name=op.f("shopper_view_purpose_check"),
+        ),
+        sa.CheckConstraint(
+            "(ended_at IS NULL) = (ending IS NULL)", name=op.f("shopper_view_ended_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("shopper_view_pkey")),
+    )
+    op.create_index(
+        "shopper_view_associate_idx", "shopper_view", ["associate_id", "id"], unique=False
+    )
+    op.create_index(
+        "shopper_view_location_idx", "shopper_view", ["location_id", "id"], unique=False
+    )
+    op.create_index("shopper_view_shopper_idx", "shopper_view", ["shopper_id", "id"], unique=False)
+    op.create_table(
+        "shopping_list",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("share_number", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("shared_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "(kind = 'list') = (name IS NOT NULL)", name=op.f("shopping_list_name_check")
+        ),
+        sa.CheckConstraint(
+            "kind <> 'saved_for_later' OR shared_at IS NULL",
+            name=op.f("shopping_list_shared_check"),
+        ),
+        sa.CheckConstraint(
+            "kind IN ('saved_for_later', 'wishlist', 'list')", name=op.f("shopping_list_kind_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("shopping_list_pkey")),
+    )
+    op.create_index(
+        "shopping_list_own_idx",
+        "shopping_list",
+        ["shopper_id", "kind"],
+        unique=True,
+        postgresql_where=sa.text("kind <> 'list'"),
+    )
+    op.create_index(
+        "shopping_list_shopper_idx", "shopping_list", ["shopper_id", "id"], unique=False
+    )
+    op.create_table(
         "staff_record",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -659,6 +887,19 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.CheckConstraint("quantity >= 0", name=op.f("unsellable_stock_quantity_check")),
         sa.PrimaryKeyConstraint("location_id", "sku", "reason", name=op.f("unsellable_stock_pkey")),
     )
+    op.create_table(
+        "list_line",
+        sa.Column("list_id", sa.Uuid(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("quantity > 0", name=op.f("list_line_quantity_check")),
+        sa.ForeignKeyConstraint(
+            ["list_id"], ["shopping_list.id"], name=op.f("list_line_list_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("list_id", "sku", name=op.f("list_line_pkey")),
+    )
+    op.create_index("list_line_sku_idx", "list_line", ["sku"], unique=False)
     op.create_table(
         "payment",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -753,6 +994,38 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
     )
     op.create_index("return_location_idx", "return", ["location_id", "id"], unique=False)
     op.create_index(op.f("return_order_id_idx"), "return", ["order_id"], unique=False)
+    op.create_table(
+        "shopper_access",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("view_id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("shown", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["view_id"], ["shopper_view.id"], name=op.f("shopper_access_view_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("shopper_access_pkey")),
+    )
+    op.create_index(op.f("shopper_access_view_id_idx"), "shopper_access", ["view_id"], unique=False)
+    op.create_table(
+        "shopper_candidate",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("look_up_id", sa.Uuid(), nullable=False),
+        sa.Column("session_id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("view_id", sa.Uuid(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["look_up_id"], ["shopper_look_up.id"], name=op.f("shopper_candidate_look_up_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("shopper_candidate_pkey")),
+    )
+    op.create_index(
+        op.f("shopper_candidate_look_up_id_idx"), "shopper_candidate", ["look_up_id"], unique=False
+    )
+    op.create_index(
+        op.f("shopper_candidate_shopper_id_idx"), "shopper_candidate", ["shopper_id"], unique=False
+    )
     op.create_table(
         "sku",
         sa.Column("sku", sa.Text(), nullable=False),
@@ -983,5 +1256,6 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
     op.create_index(op.f("session_associate_id_idx"), "session", ["associate_id"], unique=False)
     op.create_index(op.f("session_shopper_id_idx"), "session", ["shopper_id"], unique=False)
     # Months get partitions of their own at every start; these catch whatever falls outside.
+    op.execute("CREATE TABLE browsing_event_default PARTITION OF browsing_event DEFAULT")
     op.execute("CREATE TABLE event_default PARTITION OF event DEFAULT")
     op.execute("CREATE TABLE stock_ledger_default PARTITION OF stock_ledger DEFAULT")

@@ -18,7 +18,7 @@ from inventory.demands import Demand, Want
 from tests.carts import GUEST, NOW, apply_coupon, make_cart, make_coupon, read, set_line, shopper
 from tests.shop import make_shop
 
-STRANGER = Owner(None, has_token=False)
+STRANGER = Owner((), has_token=False)
 
 
 async def test_a_sku_is_one_line_whose_quantity_is_set(db: Database) -> None:
@@ -30,7 +30,7 @@ async def test_a_sku_is_one_line_whose_quantity_is_set(db: Database) -> None:
     await set_line(db, made.id, second, 2)
     found = (await read(db, made.id)).cart
     assert [(line.sku, line.quantity) for line in found.wanted] == [(second, 2), (first, 1)]
-    assert found.version == 4
+    assert found.revision == 4
     emptied = await set_line(db, made.id, second, 0)
     assert [(line.sku, line.quantity) for line in emptied.wanted] == [(first, 1)]
     assert (await set_line(db, made.id, "never there", 0)).wanted == emptied.wanted
@@ -49,7 +49,7 @@ async def test_unknown_and_withdrawn_skus_are_refused_and_nothing_changes(db: Da
             await set_line(db, made.id, sku, 1)
         assert refused.value.sku == sku
     found = (await read(db, made.id)).cart
-    assert (found.version, len(found.lines)) == (2, 1)
+    assert (found.revision, len(found.lines)) == (2, 1)
     assert (await set_line(db, made.id, shop.skus[0].sku, 0)).lines == {}
 
 
@@ -77,7 +77,7 @@ async def test_a_cart_is_only_for_who_owns_it(db: Database) -> None:
             await read(db, cart_id, owner)
         with pytest.raises(NotFound):
             await set_line(db, cart_id, sku, 1, owner=owner)
-    assert (await set_line(db, of_ana.id, sku, 1, owner=ana)).version == 2
+    assert (await set_line(db, of_ana.id, sku, 1, owner=ana)).revision == 2
     assert (await read(db, of_guest.id)).cart == of_guest
 
 
@@ -87,10 +87,10 @@ def test_a_token_opens_its_cart_only() -> None:
     assert len(token) == 26
     expected = {cart_id: True, other: False}
     for id_, opens in expected.items():
-        owner = carts.owner_of(id_, shopper_id=None, given_token=token.lower(), secret=secret)
-        assert owner == Owner(None, has_token=opens)
+        owner = carts.owner_of(id_, person_ids=(), given_token=token.lower(), secret=secret)
+        assert owner == Owner((), has_token=opens)
     for wrong in (None, "", token[:-1], carts.token(b"t" * 32, cart_id)):
-        owner = carts.owner_of(cart_id, shopper_id=None, given_token=wrong, secret=secret)
+        owner = carts.owner_of(cart_id, person_ids=(), given_token=wrong, secret=secret)
         assert not owner.has_token
 
 
@@ -104,13 +104,13 @@ async def test_a_guests_cart_goes_over_to_the_shopper_and_its_token_is_dead(db: 
 
     with pytest.raises(NotFound):
         await attach(ana)
-    taken = await attach(Owner(ana.shopper_id, has_token=True))
-    assert (taken.shopper_id, taken.version) == (ana.shopper_id, 2)
+    taken = await attach(Owner(ana.person_ids, has_token=True))
+    assert (taken.shopper_id, taken.revision) == (ana.shopper_id, 2)
     assert await attach(ana) == taken
     with pytest.raises(NotFound):
         await read(db, made.id, GUEST)
     with pytest.raises(NotFound):
-        await attach(Owner(ids.uuid7(), has_token=True))
+        await attach(Owner((ids.uuid7(),), has_token=True))
     assert (await read(db, made.id, ana)).cart == taken
 
 

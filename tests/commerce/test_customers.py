@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy import bindparam, select
 
-from commerce import access, customers
+from commerce import access, customers, messages
 from commerce.access import OPERATOR, Principal, StartedSession
 from commerce.customers import (
     CODE_LIFETIME,
@@ -17,14 +17,14 @@ from commerce.customers import (
     CODES_PER_HOUR,
     CodeRefused,
     Contact,
-    Shopper,
+    Person,
     StartedSignIn,
     TooManyCodes,
 )
 from commerce.kernel import events
 from commerce.kernel.errors import InvalidField
 from commerce.kernel.sql import Database, Query
-from commerce.tables.people import notification, one_time_code
+from commerce.tables import message, one_time_code
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECRET = b"installation secret of this test"
@@ -43,15 +43,15 @@ class Message(msgspec.Struct):
 
 MESSAGES = Query(
     select(
-        notification.c.channel,
-        notification.c.template,
-        notification.c.recipient,
-        notification.c.subject,
-        notification.c.body,
-        notification.c.state,
+        message.c.channel,
+        message.c.template,
+        message.c.recipient,
+        message.c.subject,
+        message.c.body,
+        message.c.state,
     )
-    .where(notification.c.recipient == bindparam("to"))
-    .order_by(notification.c.id),
+    .where(message.c.recipient == bindparam("to"))
+    .order_by(message.c.id),
     Message,
 )
 STORED_DIGEST = Query(
@@ -81,14 +81,14 @@ async def start(
     locale: customers.Locale = "en",
 ) -> StartedSignIn:
     async with db.transaction() as conn:
-        return await customers.start_sign_in(
+        return await messages.start_sign_in(
             conn, who, secret=SECRET, email=email, phone=phone, locale=locale, now=now
         )
 
 
 async def finish(
     db: Database, who: Principal, sign_in_id: UUID, code: str, now: datetime = NOW
-) -> tuple[StartedSession, Shopper]:
+) -> tuple[StartedSession, Person]:
     return await customers.finish_sign_in(
         db, who, sign_in_id, secret=SECRET, code=code, locale="en", now=now
     )
