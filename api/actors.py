@@ -14,7 +14,7 @@ import msgspec
 
 from api.doorbell import BROKEN
 from api.work import Work
-from commerce import notifications, settlement, shortfalls
+from commerce import messages, settlement, shortfalls
 from commerce.kernel import deliveries, events
 from commerce.kernel.events import Recorded
 from commerce.kernel.sql import Busy, Connection
@@ -49,11 +49,12 @@ Actor = Together | EachAlone
 
 
 async def _tell_shopper(conn: Connection, work: Work, new: Sequence[Recorded]) -> None:
-    await notifications.tell(conn, new, secret=work.secret, now=work.now())
+    carried = work.post.channels if work.post is not None else frozenset[str]()
+    await messages.tell(conn, new, secret=work.secret, now=work.now(), carried=carried)
 
 
 async def _send_messages(work: Work) -> None:
-    await notifications.send(work.database, work.post, now=work.now)
+    await messages.send(work.database, work.post, now=work.now)
 
 
 async def _send_code(work: Work, _: Recorded) -> None:

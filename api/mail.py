@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiosmtplib
 
-from commerce.notifications import Message, NotSent
+from commerce.messages import Message, NotSent
 
 TIMEOUT_SECONDS = 10.0
 _DEFAULT_SENDER = "no-reply@localhost"

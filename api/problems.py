@@ -13,6 +13,7 @@ from commerce import (
     carts,
     customers,
     fulfillment,
+    messages,
     orders,
     payments,
     pricing,
@@ -193,6 +194,17 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         409,
         ("Checkout expired", "The goods are held no more. Begin the checkout again."),
         ("Compra vencida", "La mercancía ya no está apartada. Empieza de nuevo la compra."),
+    ),
+    # Messages
+    messages.UnknownTemplate: Row(
+        422,
+        ("Unknown template", "There is no message template {template}; there are {known}."),
+        ("Plantilla desconocida", "No existe la plantilla {template}; existen {known}."),
+    ),
+    messages.ParameterMissing: Row(
+        422,
+        ("Parameter missing", "The message {template} also needs {missing}."),
+        ("Falta un parámetro", "El mensaje {template} necesita además {missing}."),
     ),
     # Keys, sessions, permissions
     refusals.KeyMissing: Row(

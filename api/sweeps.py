@@ -12,7 +12,7 @@ import msgspec
 
 from api.relay import Tell
 from api.work import Work
-from commerce import access, customers, fulfillment, notifications, settlement
+from commerce import access, customers, fulfillment, messages, settlement
 from commerce.kernel import deliveries, heartbeats, idempotency, partitions
 from commerce.payments import PaymentRunning
 from inventory import reservations
@@ -52,7 +52,7 @@ async def _expire_pickups(work: Work) -> None:
 
 
 async def _send_messages(work: Work) -> None:
-    await notifications.send(work.database, work.post, now=work.now)
+    await messages.send(work.database, work.post, now=work.now)
 
 
 async def _make_partitions(work: Work) -> None:

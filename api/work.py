@@ -16,7 +16,7 @@ from commerce.installation import installation_secret
 from commerce.kernel.clock import Clock
 from commerce.kernel.settings import Settings
 from commerce.kernel.sql import Database
-from commerce.notifications import Post
+from commerce.messages import Post
 from commerce.provider import Gateway
 
 

@@ -20,7 +20,7 @@ from commerce.kernel import clock, settings
 from commerce.kernel.clock import Clock
 from commerce.kernel.settings import Settings
 from commerce.kernel.sql import Database
-from commerce.notifications import Post
+from commerce.messages import Post
 from tests.stripe_server import free_port
 
 SECRET = b"s" * 32

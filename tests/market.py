@@ -29,7 +29,7 @@ CARDS = ("pm_card_visa", "pm_card_chargeDeclined", "pm_card_threeDSecure2Require
 OTHER = {"name": "Zulema Quetzal", "email": "zulema.q@example.com", "phone": "+528112345678"}
 """Somebody whose things stand at the second store. Only the back office may read about her."""
 
-_CODE = "SELECT body FROM notification WHERE contact_id = $1"
+_CODE = "SELECT body FROM message WHERE reason = $1"
 
 
 class Market:

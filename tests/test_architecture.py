@@ -63,8 +63,6 @@ SHARED_TABLES = {
     "coupon": {"commerce.catalog", "commerce.pricing"},
     # An order is born with its fulfillments, in one batch; from then on they live by themselves.
     "fulfillment": {"commerce.fulfillment", "commerce.orders"},
-    # A sign-in code stands in its message only, so the message is written with the code.
-    "notification": {"commerce.customers", "commerce.notifications"},
 }
 
 

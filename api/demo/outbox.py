@@ -15,7 +15,7 @@ async def message(office: Caller, template: str, number: str) -> dict[str, Any]:
     try:
         async with asyncio.timeout(SENT_WITHIN_SECONDS):
             while True:
-                shown = (await office.get("/v1/backoffice/notifications", limit=20))["items"]
+                shown = (await office.get("/v1/backoffice/messages", limit=20))["items"]
                 for each in shown:
                     if each["template"] == template and number in each["subject"]:
                         return each

@@ -139,7 +139,8 @@ async def start_sign_in(
 ) -> StartedSignIn:
     """Make a code for a mail address or a phone number; `secret` is the installation's.
 
-    The caller sends it (`messages.start_sign_in`). Answers the same whether there is such a shopper or not. Raises `InvalidField`, `TooManyCodes`.
+    `messages.start_sign_in` sends it. Answers the same whether there is such a shopper or not.
+    Raises `InvalidField`, `TooManyCodes`.
     """
     if (email is None) == (phone is None):
         raise InvalidField(path="/email", reason="Give either an email address or a phone number.")

@@ -19,10 +19,25 @@ _HALF_BITS = 18
 _HALF_MASK = (1 << _HALF_BITS) - 1
 _ROUNDS = 4
 
+_LOW_64 = (1 << 64) - 1
+_LOW_MASK = (1 << 62) - 1
+_VARIANT = 1 << 63
+"""Of RFC 9562, in the lower half of an id."""
+
 
 def uuid7() -> UUID:
     """A new id, ordered by time of making (RFC 9562, version 7)."""
     return compat.uuid7()
+
+
+def about(subject: UUID, label: str) -> UUID:
+    """The one id for what there is once for each subject and label: made again, it is the same.
+
+    As old as its subject, so that a table with such keys grows at its end.
+    """
+    mixed = hashlib.blake2b(label.encode(), key=subject.bytes, digest_size=8).digest()
+    low = int.from_bytes(mixed, "big") & _LOW_MASK | _VARIANT
+    return UUID(int=subject.int & ~_LOW_64 | low)
 
 
 def secret(prefix: str) -> str:

@@ -1,7 +1,9 @@
 """Every table of commerce, one page each.
 
 Goods (what is sold where), carts (what shoppers gather), sales (orders and their money), people
-(who buys, serves, and may), privacy (what they allow).
+(who buys, serves, and may), privacy (what they allow), browsing (what
+they looked at), clienteling (who in the stores looked at whom), outreach (what is written to
+shoppers unasked).
 Importing this registers them all in `metadata`, with inventory's and the kernel's.
 """
 
@@ -10,7 +12,14 @@ from commerce.kernel.events import event, generation, log_reader
 from commerce.kernel.heartbeats import heartbeat
 from commerce.kernel.idempotency import idempotency_key
 from commerce.kernel.sql import metadata
+from commerce.tables.browsing import browsing_choice, browsing_event, browsing_link
 from commerce.tables.carts import cart, claim_try, list_line, shopping_list
+from commerce.tables.clienteling import (
+    shopper_access,
+    shopper_candidate,
+    shopper_look_up,
+    shopper_view,
+)
 from commerce.tables.goods import (
     coupon,
     item,
@@ -22,12 +31,20 @@ from commerce.tables.goods import (
     store,
     tax_zone,
 )
+from commerce.tables.messages import message
+from commerce.tables.outreach import (
+    answer,
+    client_book_entry,
+    follow_up,
+    follow_up_settings,
+    outreach,
+    watch,
+)
 from commerce.tables.people import (
     api_key,
     associate,
     associate_store,
     contact,
-    notification,
     one_time_code,
     rate_window,
     session,
@@ -49,16 +66,23 @@ from commerce.tables.sales import (
 )
 
 __all__ = [
+    "answer",
     "api_key",
     "associate",
     "associate_store",
+    "browsing_choice",
+    "browsing_event",
+    "browsing_link",
     "cart",
     "claim_try",
+    "client_book_entry",
     "consent_decision",
     "contact",
     "coupon",
     "delivery",
     "event",
+    "follow_up",
+    "follow_up_settings",
     "fulfillment",
     "generation",
     "heartbeat",
@@ -67,11 +91,12 @@ __all__ = [
     "item",
     "list_line",
     "log_reader",
+    "message",
     "metadata",
-    "notification",
     "one_time_code",
     "order_line",
     "orders",
+    "outreach",
     "payment",
     "payment_operation",
     "price",
@@ -85,10 +110,15 @@ __all__ = [
     "return_unit",
     "session",
     "shopper",
+    "shopper_access",
+    "shopper_candidate",
+    "shopper_look_up",
+    "shopper_view",
     "shopping_list",
     "sku",
     "staff_record",
     "stock_file",
     "store",
     "tax_zone",
+    "watch",
 ]

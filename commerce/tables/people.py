@@ -1,6 +1,7 @@
 """Tables of people: shoppers and contacts, associates, keys and sessions, the staff record.
 
-Personal data stands in `shopper` and `contact` only; everything else names a person by id. Secrets are stored as digests.
+Personal data stands in `shopper` and `contact` only; everything else names a person by id. Secrets
+are stored as digests.
 """
 
 from sqlalchemy import (

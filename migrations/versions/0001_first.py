@@ -712,6 +712,17 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         unique=False,
         postgresql_where=sa.text("merged_into IS NOT NULL"),
     )
+    op.create_index(
+        "shopper_name_idx",
+        "shopper",
+        [
+            sa.literal_column(
+                "lower(translate(name, 'ÁÀÂÄÃÅÉÈÊËÍÌÎÏÓÒÔÖÕÚÙÛÜÑÇáàâäãåéèêëíìîïóòôöõúùûüñç', 'aaaaaaeeeeiiiiooooouuuuncaaaaaaeeeeiiiiooooouuuunc'))"
+            ).label("key")
+        ],
+        unique=False,
+        postgresql_ops={"key": "text_pattern_ops"},
+    )
     op.create_table(
         "shopper_look_up",
         sa.Column("id", sa.Uuid(), nullable=False),

@@ -36,9 +36,11 @@ x x x x x x x x  GET    /openapi.json
 . . . . . . . x  POST   /v1/backoffice/keys/{key_id}/rotate
 . . . . . . . x  GET    /v1/backoffice/locations
 . . . . . . . x  PUT    /v1/backoffice/locations/{code}
-. . . . . . . x  GET    /v1/backoffice/notifications
+. . . . . . . x  GET    /v1/backoffice/messages
 . . . . . . . x  GET    /v1/backoffice/price-zones
 . . . . . . . x  PUT    /v1/backoffice/price-zones/{code}
+. . . . . . . x  GET    /v1/backoffice/quiet-hours
+. . . . . . . x  PUT    /v1/backoffice/quiet-hours
 . . . . . . . x  GET    /v1/backoffice/skus/{sku}
 . . . . . . . x  PUT    /v1/backoffice/skus/{sku}
 . . . . . . . x  GET    /v1/backoffice/skus/{sku}/prices
@@ -77,6 +79,9 @@ x x x x x x x x  GET    /openapi.json
 . . x . . . . .  GET    /v1/orders/{order_id}/returnable
 . . x . . . . .  POST   /v1/orders/{order_id}/returns
 . . x . . . . .  GET    /v1/profile
+. . x . . . . .  GET    /v1/profile/consents
+. . x . . . . .  PUT    /v1/profile/consents
+. . x . . . . .  GET    /v1/profile/consents/history
 . . x . . . . .  GET    /v1/returns/{return_id}
 . . x . . . . .  POST   /v1/returns/{return_id}/cancel
 . x x x . . . x  POST   /v1/sessions

@@ -42,7 +42,7 @@ async def place(db: Database, shop: Shop, count: int) -> list[UUID]:
 async def told(db: Database) -> Counter[UUID]:
     """How many confirmations of each order stand in the outbox."""
     rows = await db.pool.fetch(
-        "SELECT event.aggregate_id FROM notification JOIN event ON event.id = event_id"
+        "SELECT event.aggregate_id FROM message JOIN event ON event.id = reason"
     )
     return Counter(row["aggregate_id"] for row in rows)
 

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, select
 
 from api.services import Services
 from commerce.kernel.sql import Database, Query
-from commerce.tables.people import notification
+from commerce.tables import message
 from tests.api.conftest import MakeKey
 from tests.shop import Shop, make_shop
 
@@ -19,9 +19,9 @@ MakeClient = Callable[..., httpx.AsyncClient]
 PIN = "4711"
 
 MESSAGE = Query(
-    select(notification.c.body)
-    .where(notification.c.recipient == bindparam("to"))
-    .order_by(notification.c.id.desc())
+    select(message.c.body)
+    .where(message.c.recipient == bindparam("to"))
+    .order_by(message.c.id.desc())
     .limit(1),
     str,
 )

@@ -13,7 +13,7 @@ from api import database, sweeps
 from api.health import KEPT_SECONDS, Examiner
 from api.sweeps import SWEEPS, Sweep, run_once
 from api.work import Work
-from commerce import access, customers
+from commerce import access, customers, messages
 from commerce.access import OPERATOR
 from commerce.kernel import events, heartbeats, ids, partitions
 from commerce.kernel.heartbeats import Heartbeat
@@ -146,7 +146,7 @@ async def test_codes_and_sessions_that_ran_out_long_ago_are_forgotten(
     db: Database, work: Work, clock: Moment
 ) -> None:
     async with db.transaction() as conn:
-        await customers.start_sign_in(
+        await messages.start_sign_in(
             conn, OPERATOR, secret=SECRET, email="ana@example.com", phone=None, locale="en",
             now=clock(),
         )  # fmt: skip

@@ -45,8 +45,8 @@ async def order(db: Database, shop: Shop) -> UUID:
 async def told(db: Database) -> Counter[UUID]:
     """How many confirmations each order's shopper has in the outbox."""
     rows = await db.pool.fetch(
-        "SELECT event.aggregate_id FROM notification JOIN event ON event.id = event_id"
-        " WHERE template = 'order_placed' AND notification.state = 'sent'"
+        "SELECT event.aggregate_id FROM message JOIN event ON event.id = reason"
+        " WHERE template = 'order_placed' AND message.state = 'sent'"
     )
     return Counter(row["aggregate_id"] for row in rows)
 
@@ -102,7 +102,7 @@ async def test_a_message_for_an_actor_of_another_version_waits_visibly(
         first = await order(db, shop)
         await until(lambda: _told(db, 1), what="the first confirmation")
         event_id = await db.pool.fetchval(
-            "SELECT event_id FROM notification JOIN event ON event.id = event_id"
+            "SELECT reason FROM message JOIN event ON event.id = reason"
             " WHERE aggregate_id = $1",
             first,
         )

@@ -10,20 +10,20 @@ import httpx
 import pytest
 
 from api.actors import deliver, tell_shopper
-from api.backoffice import notifications as outbox_routes
+from api.backoffice import messages as outbox_routes
 from api.mail import Mail
 from api.middleware import Edge
 from api.services import Services
 from api.work import Work
-from commerce import customers, fulfillment, notifications, orders
+from commerce import fulfillment, messages, orders
 from commerce.access import OPERATOR
 from commerce.customers import Contact
 from commerce.kernel import events, ids
 from commerce.kernel.events import Event
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Database
-from commerce.notification_texts import TEXTS, render
-from commerce.notifications import ATTEMPTS, Message, Notification, NotSent
+from commerce.messages import ATTEMPTS, Message, NotSent, Written
+from commerce.messages.texts import SAMPLES, say
 from commerce.orders import Numbers, Order, Placement
 from commerce.pricing import Basket, Line
 from tests import counter
@@ -35,7 +35,7 @@ from tests.simulation.story import Moment
 Start = Callable[..., AbstractAsyncContextManager[Edge]]
 MakeKey = Callable[..., Awaitable[str]]
 
-OUTBOX = "/v1/backoffice/notifications"
+OUTBOX = "/v1/backoffice/messages"
 
 
 class Carrier:
@@ -112,9 +112,9 @@ async def told_of(work: Work, order_id: UUID, kind: str) -> None:
     await deliver(work, tell_shopper, [row["id"] for row in rows])
 
 
-async def outbox(db: Database) -> list[Notification]:
+async def outbox(db: Database) -> list[Written]:
     async with db.reading() as conn:
-        return await notifications.page(conn, state=None, before=None, page=100)
+        return await messages.page(conn, state=None, before=None, page=100)
 
 
 async def test_a_pickup_that_is_ready_is_told_with_store_hours_and_code(
@@ -231,7 +231,7 @@ async def test_many_messages_are_each_carried_once_by_senders_that_race(
     assert carrier.taken == []
     carrier.refuses = False
     clock.pass_by(minutes=1)
-    await asyncio.gather(*(notifications.send(db, carrier, now=clock) for _ in range(4)))
+    await asyncio.gather(*(messages.send(db, carrier, now=clock) for _ in range(4)))
     assert sorted(each.subject for each in carrier.taken) == sorted(
         f"Tu pedido {number}" for number in numbers
     )
@@ -247,10 +247,10 @@ async def test_a_sender_that_dies_after_sending_sends_once_more_and_loses_nothin
         await told_of(work, made.id, "order.placed")
     assert [each.state for each in await outbox(db)] == ["queued"]
     carrier.dies = False
-    assert await notifications.send(db, carrier, now=clock) == 0, "it may still be at it"
+    assert await messages.send(db, carrier, now=clock) == 0, "it may still be at it"
     clock.pass_by(minutes=3)
-    assert await notifications.send(db, carrier, now=clock) == 1
-    assert await notifications.send(db, carrier, now=clock) == 0
+    assert await messages.send(db, carrier, now=clock) == 1
+    assert await messages.send(db, carrier, now=clock) == 0
     assert len(carrier.taken) == 2
     assert carrier.taken[0].id == carrier.taken[1].id
     assert [each.state for each in await outbox(db)] == ["sent"]
@@ -267,13 +267,13 @@ async def test_a_refused_message_waits_longer_each_time_and_fails_in_the_end(
         assert (kept.state, kept.attempts) == ("queued", tried)
         wait = timedelta(seconds=15) * 2 ** (tried - 1)
         clock.at += wait - timedelta(seconds=1)
-        assert await notifications.send(db, carrier, now=clock) == 0
+        assert await messages.send(db, carrier, now=clock) == 0
         clock.at += timedelta(seconds=1)
-        assert await notifications.send(db, carrier, now=clock) == 1
+        assert await messages.send(db, carrier, now=clock) == 1
     (kept,) = await outbox(db)
     assert (kept.state, kept.attempts, kept.sent_at) == ("failed", ATTEMPTS, None)
     clock.pass_by(days=1)
-    assert await notifications.send(db, carrier, now=clock) == 0
+    assert await messages.send(db, carrier, now=clock) == 0
 
 
 async def test_without_a_carrier_messages_stay_in_the_outbox(
@@ -287,39 +287,31 @@ async def test_without_a_carrier_messages_stay_in_the_outbox(
 
 async def test_a_sign_in_code_is_carried(db: Database, carrier: Carrier, clock: Moment) -> None:
     async with db.transaction() as conn:
-        await customers.start_sign_in(
+        await messages.start_sign_in(
             conn, OPERATOR, secret=SECRET, email="ana@example.com", phone=None, locale="en",
             now=clock(),
         )  # fmt: skip
-    assert await notifications.send(db, carrier, now=clock) == 1
+    assert await messages.send(db, carrier, now=clock) == 1
     (mail,) = carrier.taken
     assert (mail.recipient, mail.subject) == ("ana@example.com", "Your sign-in code")
 
 
-@pytest.mark.parametrize(("template", "locale"), TEXTS)
-def test_every_template_has_both_languages_and_a_short_form(template: str, locale: str) -> None:
-    assert (template, {"en": "es", "es": "en"}[locale]) in TEXTS
-    about = dict.fromkeys(
-        ("name", "number", "total", "amount", "code", "hours", "tender", "promised_at",
-         "expires_at"), "x",
-    ) | {"store": _Named()}  # fmt: skip
-    subject, body = render(template, locale, channel="email", about=about)
-    assert subject
-    assert "\n" not in subject
-    assert body.startswith(("Hello x,", "Hola x:"))
-    subject, body = render(template, locale, channel="sms", about=about)
-    assert subject == ""
-    assert "\n" not in body
-
-
-class _Named:
-    """Something that has any name asked for."""
-
-    def __getattr__(self, name: str) -> "_Named":
-        return self
-
-    def __str__(self) -> str:
-        return "x"
+@pytest.mark.parametrize("locale", ["en", "es"])
+@pytest.mark.parametrize("template", SAMPLES)
+def test_every_template_is_said_in_both_languages_on_every_channel(
+    template: str, locale: str
+) -> None:
+    mail, sms, whatsapp, push = (
+        say(template, channel, locale, "America/Mexico_City", SAMPLES[template])
+        for channel in ("email", "sms", "whatsapp", "push")
+    )
+    assert mail.subject
+    assert mail.subject == push.subject
+    assert "\n" not in mail.subject + sms.body
+    assert sms.subject == ""
+    assert sms == whatsapp
+    assert sms.body == push.body
+    assert len(sms.body) <= 160
 
 
 class MailServer:
@@ -380,7 +372,7 @@ async def test_the_back_office_reads_the_outbox_and_the_look_is_on_record(
     assert made.head.number in shown["subject"]
     record = await back_office.get("/v1/backoffice/staff-record", params={"limit": 1})
     (looked,) = record.json()["items"]
-    assert (looked["action"], looked["changes"]) == ("notification.read", {"shown": [shown["id"]]})
+    assert (looked["action"], looked["changes"]) == ("message.read", {"shown": [shown["id"]]})
     assert "ana@example.com" not in record.text
     assert (await storefront.get(OUTBOX)).status_code == 403
 

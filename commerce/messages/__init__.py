@@ -1,0 +1,34 @@
+"""The conversation with shoppers: messages by mail, SMS, WhatsApp and push.
+
+    queued -> sent -> delivered -> read ; each but the last -> failed ; queued -> suppressed
+
+`write` writes messages in the caller's transaction; a reason has one message of a template, however
+often it comes. `send` carries them. Personal data.
+"""
+
+from commerce.messages.order_news import TEMPLATES, tell
+from commerce.messages.outbox import State, Written, page
+from commerce.messages.sending import ATTEMPTS, Message, NotSent, Post, send
+from commerce.messages.sign_in import start_sign_in
+from commerce.messages.texts import ParameterMissing, UnknownTemplate
+from commerce.messages.writing import Address, NewMessage, Outcome, write
+
+__all__ = [
+    "ATTEMPTS",
+    "TEMPLATES",
+    "Address",
+    "Message",
+    "NewMessage",
+    "NotSent",
+    "Outcome",
+    "ParameterMissing",
+    "Post",
+    "State",
+    "UnknownTemplate",
+    "Written",
+    "page",
+    "send",
+    "start_sign_in",
+    "tell",
+    "write",
+]
