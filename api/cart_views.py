@@ -5,11 +5,27 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
+from litestar.params import HeaderParameter
 
-from commerce.carts import Cart, Quoted, QuotedLine
+from commerce.carts import Cart, Merged, Quoted, QuotedLine
 from commerce.carts.quoting import Problem
 from commerce.kernel.money import Money
 from commerce.pricing import CouponRefused, PricedLine, Quote
+
+CartState = Literal["open", "checkout", "ordered", "merged"]
+IfMatch = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-Match",
+        pattern=r'^"?[0-9]{1,9}"?$',
+        description="Only if the cart still has this revision; else `cart_changed`.",
+    ),
+]
+
+
+def revision_of(if_match: str | None) -> int | None:
+    """The revision that a client wants to change, if it says so."""
+    return None if if_match is None else int(if_match.strip('"'))
 
 
 class CartLineView(msgspec.Struct, frozen=True):
@@ -19,17 +35,36 @@ class CartLineView(msgspec.Struct, frozen=True):
     quantity: Annotated[int, msgspec.Meta(examples=[2])]
 
 
+class ClaimView(msgspec.Struct, frozen=True):
+    """The store whose associate has the cart, and until when."""
+
+    location_id: UUID
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, cart: Cart, now: datetime) -> "ClaimView | None":
+        """None while nobody has claimed it."""
+        if not cart.claimed(now):
+            return None
+        assert cart.claim_location_id is not None and cart.claim_expires_at is not None  # noqa: PT018
+        return cls(cart.claim_location_id, cart.claim_expires_at)
+
+
 class CartView(msgspec.Struct, frozen=True):
     """What is in a cart. Read the cart for what it costs."""
 
     id: UUID
-    state: Literal["open", "checkout", "ordered"]
-    version: Annotated[int, msgspec.Meta(ge=1, examples=[3])]
+    state: CartState
+    revision: Annotated[int, msgspec.Meta(ge=1, examples=[3])]
+    """Counts every change up; edits take it as `If-Match`."""
     location_id: UUID | None
     coupon_code: str | None
     lines: tuple[CartLineView, ...]
     hold_expires_at: datetime | None
     order_id: UUID | None
+    merged_into: UUID | None
+    """The cart to go on with, once this guest's cart has gone into it."""
+    claim: ClaimView | None
     created_at: datetime
     updated_at: datetime
 
@@ -37,16 +72,20 @@ class CartView(msgspec.Struct, frozen=True):
     def of(cls, cart: Cart, now: datetime) -> "CartView":
         """As it stands; a checkout whose hold has run out is none any more."""
         held = cart.held(now)
+        resting: CartState = "merged" if cart.merged_into else "ordered"
+        state: CartState = "checkout" if held else "open"
         lines = tuple([CartLineView(line.sku, line.quantity) for line in cart.wanted])
         return cls(
             id=cart.id,
-            state="ordered" if cart.order_id else "checkout" if held else "open",
-            version=cart.version,
+            state=resting if cart.order_id or cart.merged_into else state,
+            revision=cart.revision,
             location_id=cart.location_id,
             coupon_code=cart.coupon_code,
             lines=lines,
             hold_expires_at=cart.hold_expires_at if held else None,
             order_id=cart.order_id,
+            merged_into=cart.merged_into,
+            claim=ClaimView.of(cart, now),
             created_at=cart.created_at,
             updated_at=cart.updated_at,
         )
@@ -57,6 +96,19 @@ class StartedCart(msgspec.Struct, frozen=True):
 
     cart: CartView
     cart_token: Annotated[str, msgspec.Meta(examples=["8ZK3W0V5N2QJ7R1C4XAYHM6TBD"])] | None
+
+
+class MergedCart(msgspec.Struct, frozen=True):
+    """The cart to go on with after signing in, and what it had no room for: on the list."""
+
+    cart: CartView
+    saved_for_later: tuple[CartLineView, ...]
+
+    @classmethod
+    def of(cls, merged: Merged, now: datetime) -> "MergedCart":
+        """From what became of both carts."""
+        kept = [CartLineView(line.sku, line.quantity) for line in merged.saved_for_later]
+        return cls(CartView.of(merged.cart, now), tuple(kept))
 
 
 class LinePrice(msgspec.Struct, frozen=True):

@@ -40,6 +40,10 @@ CHANGES_ACCESS = frozenset(
         "key.rotated",
         "session.ended",
         "associate.changed",
+        "cart.attached",
+        "cart.claimed",
+        "cart.released",
+        "cart.merged",
         "shopper.merged",
         "shopper.merge_undone",
     }

@@ -1,4 +1,4 @@
-"""Live feeds as server-sent events: for a store's tablets, for one order's shopper, for the office.
+"""Live feeds as server-sent events: of a store, of an order, of a cart, and of everything.
 
     id: <cursor>            resume with `Last-Event-ID: <cursor>`, or `?after=<cursor>`
     event: pickup.ready     the type, as in `AUDIENCES`
@@ -11,7 +11,7 @@ around a reconnect, never not at all. The stream ends when key or session do.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -36,12 +36,18 @@ PART_EVENTS = 50
 HEARTBEAT_SECONDS = 15.0
 EVENT_STREAM = "text/event-stream"
 
-Audience = Literal["store", "shopper"]
+Audience = Literal["store", "shopper", "cart"]
 _BOTH: frozenset[Audience] = frozenset({"store", "shopper"})
 _STORE: frozenset[Audience] = frozenset({"store"})
 _SHOPPER: frozenset[Audience] = frozenset({"shopper"})
+_CART: frozenset[Audience] = frozenset({"cart"})
 
 AUDIENCES: dict[str, frozenset[Audience]] = {
+    "cart.changed": _CART,
+    "cart.attached": _CART,
+    "cart.claimed": _CART,
+    "cart.released": _CART,
+    "cart.merged": _CART,
     "order.payment_requested": _SHOPPER,
     "order.placed": _BOTH,
     "order.cancelled": _BOTH,
@@ -73,7 +79,7 @@ AUDIENCES: dict[str, frozenset[Audience]] = {
 
 
 def types_for(audience: Audience) -> frozenset[str]:
-    """The events that concern stores, or shoppers."""
+    """The events that concern stores, shoppers, or whoever has a cart open."""
     return frozenset(kind for kind, told in AUDIENCES.items() if audience in told)
 
 
@@ -97,7 +103,7 @@ class Feed:
         stream: Stream,
         *,
         after: str | None,
-        allowed: Callable[[Principal], bool],
+        allowed: Callable[[Principal], Awaitable[bool]],
         write: Callable[[Entry], bytes],
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
@@ -196,7 +202,7 @@ class Feed:
         who = keyring.kept(digest)
         if who is None:
             who = await keyring.verify(digest, self._key, self._authorization)
-        return isinstance(who, Principal) and self._allowed(who)
+        return isinstance(who, Principal) and await self._allowed(who)
 
 
 async def _left(receive: Receive) -> None:
@@ -205,9 +211,17 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-def stream_of(topic: UUID | None, who: Principal, types: frozenset[str] | None) -> Stream:
-    """The events of a topic for one client; None: of all topics, of all types."""
-    return Stream(frozenset({topic}), types=types, subjects=who.subjects)
+def stream_of(
+    topic: UUID | None,
+    who: Principal,
+    types: frozenset[str] | None,
+    subjects: frozenset[UUID] = frozenset(),
+) -> Stream:
+    """The events of a topic for one client; None: of all topics, of all types.
+
+    `subjects`: what else, beside who it is, decides whether the client may go on.
+    """
+    return Stream(frozenset({topic}), types=types, subjects=who.subjects | subjects)
 
 
 @get(
@@ -226,7 +240,7 @@ async def follow_everything(
     """Follow the whole event log as server-sent events."""
     await services.part(LogReader).started()
 
-    def allowed(now: Principal) -> bool:
+    async def allowed(now: Principal) -> bool:
         return "ops.read" in now.permissions
 
     stream = stream_of(EVERYTHING, who, None)

@@ -3,9 +3,10 @@
 from commerce.kernel.machine import Machine
 
 CART = Machine(
-    open={"checkout"},
-    checkout={"open", "ordered"},
+    open={"checkout", "merged"},
+    checkout={"open", "ordered", "merged"},
     ordered=set(),
+    merged=set(),
 )
 
 ORDER = Machine(
@@ -65,3 +66,13 @@ RESERVATION = Machine(
     released=set(),
     expired=set(),
 )
+
+FOLLOW_UP = Machine(
+    scheduled={"sent", "stopped", "skipped"},
+    sent=set(),
+    stopped={"scheduled"},  # its cart was filled again, its goods came in again
+    skipped={"scheduled"},
+)
+
+ERASURE = Machine(pending={"finished"}, finished={"pending"})
+"""An order that was under way when its shopper was erased makes a finished one pending again."""

@@ -37,7 +37,7 @@ async def follow_store(
     store_id = store_of(who, location_id, path="?location_id")
     await services.part(LogReader).started()
 
-    def allowed(now: Principal) -> bool:
+    async def allowed(now: Principal) -> bool:
         return "feed.read" in now.permissions and now.sees(store_id)
 
     stream = stream_of(store_id, who, types_for("store"))

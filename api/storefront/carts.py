@@ -14,7 +14,7 @@ from litestar import delete, get, post, put
 from litestar.params import HeaderParameter, PathParameter
 
 from api.auth import may
-from api.cart_views import CartView, QuotedCart, StartedCart
+from api.cart_views import CartView, IfMatch, QuotedCart, StartedCart, revision_of
 from api.contract import no_key_needed, raises
 from api.order_views import OrderView, order_view
 from api.services import Services
@@ -31,7 +31,9 @@ from commerce import carts, orders, settlement
 from commerce.access import Principal
 from commerce.availability import TooMany
 from commerce.carts import (
+    CartChanged,
     CartEmpty,
+    CartMerged,
     CartOrdered,
     Checkout,
     CheckoutExpired,
@@ -92,7 +94,8 @@ class CartOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     return_url: ReturnUrl | None = None
 
 
-_EDITS = (NotFound, CartOrdered)
+_REACHING = (NotFound, CartOrdered, CartMerged)
+_EDITS = (*_REACHING, CartChanged)
 
 
 @post("/v1/carts", guards=[may("cart.write")], opt=raises(UnknownStore))
@@ -123,7 +126,7 @@ async def read_cart(
     cart_token: CartToken = None,
 ) -> QuotedCart:
     """A cart with live prices and stock; what stands in a line's way is told with the line."""
-    owner = _owner(cart_id, who, cart_token, services)
+    owner = cart_owner(cart_id, who, cart_token, services)
     return QuotedCart.of(await carts.read(reading, cart_id, owner, now=now), now)
 
 
@@ -141,11 +144,19 @@ async def set_cart_line(
     services: Services,
     now: datetime,
     cart_token: CartToken = None,
+    if_match: IfMatch = None,
 ) -> CartView:
     """Set how many units of a SKU the cart has. A cart in checkout is open again, its hold free."""
-    owner = _owner(cart_id, who, cart_token, services)
+    owner = cart_owner(cart_id, who, cart_token, services)
     cart = await carts.set_line(
-        conn, cart_id, owner, sku=sku, quantity=data.quantity, actor=who.actor, now=now
+        conn,
+        cart_id,
+        owner,
+        sku=sku,
+        quantity=data.quantity,
+        actor=who.actor,
+        now=now,
+        expected=revision_of(if_match),
     )
     return CartView.of(cart, now)
 
@@ -163,10 +174,19 @@ async def apply_coupon(
     services: Services,
     now: datetime,
     cart_token: CartToken = None,
+    if_match: IfMatch = None,
 ) -> CartView:
     """Use a coupon. Whether this cart is worth enough for it is told when the cart is read."""
-    owner = _owner(cart_id, who, cart_token, services)
-    cart = await carts.apply_coupon(conn, cart_id, owner, code=data.code, actor=who.actor, now=now)
+    owner = cart_owner(cart_id, who, cart_token, services)
+    cart = await carts.apply_coupon(
+        conn,
+        cart_id,
+        owner,
+        code=data.code,
+        actor=who.actor,
+        now=now,
+        expected=revision_of(if_match),
+    )
     return CartView.of(cart, now)
 
 
@@ -183,10 +203,13 @@ async def remove_coupon(
     services: Services,
     now: datetime,
     cart_token: CartToken = None,
+    if_match: IfMatch = None,
 ) -> CartView:
     """Use no coupon."""
-    owner = _owner(cart_id, who, cart_token, services)
-    cart = await carts.remove_coupon(conn, cart_id, owner, actor=who.actor, now=now)
+    owner = cart_owner(cart_id, who, cart_token, services)
+    cart = await carts.remove_coupon(
+        conn, cart_id, owner, actor=who.actor, now=now, expected=revision_of(if_match)
+    )
     return CartView.of(cart, now)
 
 
@@ -203,32 +226,19 @@ async def choose_store(
     services: Services,
     now: datetime,
     cart_token: CartToken = None,
+    if_match: IfMatch = None,
 ) -> CartView:
     """Choose the pickup store, whose prices and stock count."""
-    owner = _owner(cart_id, who, cart_token, services)
+    owner = cart_owner(cart_id, who, cart_token, services)
     cart = await carts.choose_store(
-        conn, cart_id, owner, location_id=data.location_id, actor=who.actor, now=now
+        conn,
+        cart_id,
+        owner,
+        location_id=data.location_id,
+        actor=who.actor,
+        now=now,
+        expected=revision_of(if_match),
     )
-    return CartView.of(cart, now)
-
-
-@put(
-    "/v1/carts/{cart_id:uuid}/shopper",
-    guards=[may("cart.attach_own")],
-    opt=raises(*_EDITS),
-)
-async def attach_cart(
-    cart_id: UUID,
-    conn: Connection,
-    who: Principal,
-    services: Services,
-    now: datetime,
-    cart_token: CartToken = None,
-) -> CartView:
-    """Take a guest's cart along after signing in. Then only the shopper's session opens it."""
-    assert who.shopper_id is not None
-    owner = _owner(cart_id, who, cart_token, services)
-    cart = await carts.attach(conn, cart_id, owner, shopper_id=who.shopper_id, now=now)
     return CartView.of(cart, now)
 
 
@@ -236,7 +246,7 @@ async def attach_cart(
     "/v1/carts/{cart_id:uuid}/checkout",
     guards=[may("cart.write")],
     opt=raises(
-        *_EDITS,
+        *_REACHING,
         *(CartEmpty, StoreNotChosen, UnknownSku, CouponRefused),
         *(orders.PickupUnavailable, orders.StockShort),
     ),
@@ -253,7 +263,7 @@ async def begin_checkout(
     Repeat it while the shopper is busy and the hold lives on, an hour at most. Once it has run
     out, repeating it holds anew, if there is enough left.
     """
-    owner = _owner(cart_id, who, cart_token, services)
+    owner = cart_owner(cart_id, who, cart_token, services)
     wish = Checkout(cart_id, owner, ids.uuid7(), who.actor)
     return QuotedCart.of(await services.part(_checkouts).submit(wish), now)
 
@@ -262,7 +272,7 @@ async def begin_checkout(
     "/v1/carts/{cart_id:uuid}/checkout",
     guards=[may("cart.write")],
     status_code=200,
-    opt=raises(*_EDITS),
+    opt=raises(*_REACHING),
 )
 async def leave_checkout(
     cart_id: UUID,
@@ -273,7 +283,7 @@ async def leave_checkout(
     cart_token: CartToken = None,
 ) -> CartView:
     """Give the held stock back and go on shopping."""
-    owner = _owner(cart_id, who, cart_token, services)
+    owner = cart_owner(cart_id, who, cart_token, services)
     return CartView.of(await carts.leave(conn, cart_id, owner, actor=who.actor, now=now), now)
 
 
@@ -297,7 +307,7 @@ async def complete_cart(
     By card, the answer waits for the authorization, as in `POST /v1/orders`; when that is still
     unknown (`payment_running`), repeat the request. Another card is tried at the order.
     """
-    completion = _completion(cart_id, data, who, _owner(cart_id, who, cart_token, services))
+    completion = _completion(cart_id, data, who, cart_owner(cart_id, who, cart_token, services))
     order = await services.part(_completions).submit(completion)
     services.doorbell.ring()
     if order.head.tender != "card":
@@ -310,7 +320,8 @@ async def complete_cart(
     return with_secrets(view, services.secret)
 
 
-def _owner(cart_id: UUID, who: Principal, token: str | None, services: Services) -> Owner:
+def cart_owner(cart_id: UUID, who: Principal, token: str | None, services: Services) -> Owner:
+    """By what right somebody asks for this cart: session, token, or a payment link's."""
     return carts.owner_of(
         cart_id, person_ids=who.person_ids, given_token=token, secret=services.secret
     )
@@ -357,7 +368,6 @@ ROUTES = [
     apply_coupon,
     remove_coupon,
     choose_store,
-    attach_cart,
     begin_checkout,
     leave_checkout,
     complete_cart,

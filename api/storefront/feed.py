@@ -40,7 +40,7 @@ async def follow_order(
     owner_id = order.head.shopper_id
     await services.part(LogReader).started()
 
-    def allowed(now: Principal) -> bool:
+    async def allowed(now: Principal) -> bool:
         owns = owner_id in now.person_ids or owner_id not in who.person_ids
         return owns and now.permissions >= who.permissions
 

@@ -26,13 +26,18 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "stock.write": ("manager",),
     "store.write": (),
     # buying
+    "browsing.record": _SHOPS,
     "cart.write": _SHOPS,
     "cart.attach_own": ("shopper",),
+    "cart.read_own": ("shopper",),
+    "list.write_own": ("shopper",),
     "order.place": _SHOPS,
     "payment.authorize": _SHOPS,
     "order.read_own": ("shopper",),
     "return.request_own": ("shopper",),
     "profile.read_own": ("shopper",),
+    "browsing.read_own": ("shopper",),
+    "browsing.write_own": ("shopper",),
     "consent.decide_own": ("shopper",),
     "quiet_hours.write": (),
     # serving
@@ -46,6 +51,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "return.receive": _STAFF,
     "return.approve_exception": ("manager",),
     "basket.sell": _STAFF,
+    "cart.serve": _STAFF,
     "feed.read": _STAFF,
     # access itself
     "session.start": _SHOPS,
@@ -68,9 +74,14 @@ A back-office key holds every permission that is not `PERSONAL`, so it is not na
 PERSONAL = frozenset(
     {
         "cart.attach_own",
+        "cart.read_own",
+        "cart.serve",
+        "list.write_own",
         "order.read_own",
         "return.request_own",
         "profile.read_own",
+        "browsing.read_own",
+        "browsing.write_own",
         "consent.decide_own",
         "session.end",
         "associate_session.read_own",

@@ -14,7 +14,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from commerce import orders, pricing
 from commerce.carts.quoting import Quoted, QuotedLine
-from commerce.carts.rows import Cart, CartOrdered, Owner, lock, lock_many, one_per_cart
+from commerce.carts.rows import Cart, Owner, changed, live, lock_many, one_per_cart
+from commerce.kernel import events
 from commerce.kernel.errors import CommerceError, NotFound
 from commerce.kernel.sql import Connection, Query, columns_of, rows_of
 from commerce.orders import ShortLine, StockShort
@@ -52,10 +53,11 @@ class Checkout(msgspec.Struct, frozen=True):
     demand_id: UUID
     actor: str
 
-    def until(self, since: datetime, now: datetime) -> datetime:
-        """How long a hold lives that began then and is wanted now."""
-        hold = GUEST_HOLD if self.owner.shopper_id is None else SIGNED_IN_HOLD
-        return min(now + hold, since + LONGEST_HOLD)
+
+def hold_until(of: Cart, since: datetime, now: datetime) -> datetime:
+    """How long a cart's hold lives that began then and is wanted now."""
+    hold = GUEST_HOLD if of.shopper_id is None else SIGNED_IN_HOLD
+    return min(now + hold, since + LONGEST_HOLD)
 
 
 _TIME = DateTime(timezone=True)
@@ -70,7 +72,7 @@ ENTER = Query(
         demand_id=_ENTERED.c.demand_id,
         held_since=_ENTERED.c.held_since,
         hold_expires_at=_ENTERED.c.hold_expires_at,
-        version=cart.c.version + 1,
+        revision=cart.c.revision + 1,
         updated_at=_NOW,
     )
     .where(cart.c.id == _ENTERED.c.id, cart.c.state.in_([*CART.sources("checkout"), "checkout"]))
@@ -82,7 +84,7 @@ REOPEN = Query(
         demand_id=null(),
         held_since=null(),
         hold_expires_at=null(),
-        version=cart.c.version + 1,
+        revision=cart.c.revision + 1,
         updated_at=_NOW,
     )
     .where(
@@ -99,8 +101,8 @@ async def begin(
 
     A guest's hold lives for ten minutes, a shopper's for twenty. Beginning again while it lives
     extends it, up to an hour in all; once it is dead, stock is held anew. Refusals: NotFound,
-    CartOrdered, CartEmpty, StoreNotChosen, UnknownSku, CouponRefused, PickupUnavailable,
-    StockShort.
+    CartOrdered, CartMerged, CartEmpty, StoreNotChosen, UnknownSku, CouponRefused,
+    PickupUnavailable, StockShort.
     """
 
     async def work(batch: Sequence[Checkout]) -> list[Quoted | CommerceError]:
@@ -114,23 +116,27 @@ async def leave(
 ) -> Cart:
     """Give the hold back and open the cart again. Open already: nothing changes.
 
-    Raises NotFound, CartOrdered.
+    Raises NotFound, CartOrdered, CartMerged.
     """
-    found = await lock(conn, cart_id, owner)
-    if found.order_id is not None:
-        raise CartOrdered(cart_id=cart_id, order_id=found.order_id)
-    return found if found.demand_id is None else await reopen(conn, found, actor=actor, now=now)
+    found = (await lock_many(conn, [cart_id])).get(cart_id)
+    if found is None or not found.opens_to(owner, now):
+        raise NotFound(kind="cart", id=str(cart_id))
+    if live(found).demand_id is None:
+        return found
+    opened = await reopen(conn, found, actor=actor, now=now)
+    await events.record(conn, [changed(opened, actor)], now=now)
+    return opened
 
 
 async def reopen(conn: Connection, locked: Cart, *, actor: str, now: datetime) -> Cart:
-    """Take a locked cart out of checkout; stock that it held is free again."""
+    """Take a locked cart out of checkout; stock that it held is free again. Records no event."""
     assert locked.demand_id is not None
     await reservations.release(conn, locked.demand_id, actor=actor, now=now, reason="checkout_left")
     await conn.later(REOPEN, cart_ids=[locked.id], now=now)
     return msgspec.structs.replace(
         locked,
         state="open",
-        version=locked.version + 1,
+        revision=locked.revision + 1,
         demand_id=None,
         held_since=None,
         hold_expires_at=None,
@@ -142,7 +148,7 @@ async def _begin(
     conn: Connection, wishes: Sequence[Checkout], now: datetime
 ) -> list[Quoted | CommerceError]:
     found = await lock_many(conn, [each.cart_id for each in wishes])
-    checked = {each.cart_id: _enterable(each, found.get(each.cart_id)) for each in wishes}
+    checked = {each.cart_id: _enterable(each, found.get(each.cart_id), now) for each in wishes}
     baskets = [each.basket() for each in checked.values() if isinstance(each, Cart)]
     if not baskets:
         return [each for each in checked.values() if isinstance(each, CommerceError)]
@@ -160,11 +166,13 @@ async def _begin(
     return [_with_hold(each, held) for each in outcomes.values()]
 
 
-def _enterable(wish: Checkout, found: Cart | None) -> Cart | CommerceError:
-    if found is None or not found.belongs_to(wish.owner):
+def _enterable(wish: Checkout, found: Cart | None, now: datetime) -> Cart | CommerceError:
+    if found is None or not found.opens_to(wish.owner, now):
         return NotFound(kind="cart", id=str(wish.cart_id))
-    if found.order_id is not None:
-        return CartOrdered(cart_id=found.id, order_id=found.order_id)
+    try:
+        live(found)
+    except CommerceError as refusal:
+        return refusal
     if not found.lines:
         return CartEmpty(cart_id=found.id)
     if found.location_id is None:
@@ -190,7 +198,7 @@ async def _hold(
     """Extend the holds that live, hold anew for the others; per cart how it stands, or why not."""
     alive = await _extend(conn, entering, now)
     entered = {
-        of.id: _extended(wish, of, now) if of.demand_id in alive else _anew(wish, of, now)
+        of.id: _extended(of, now) if of.demand_id in alive else _anew(wish, of, now)
         for wish, of in entering
     }
     demands = {of.id: _demand(wish, of, now) for wish, of in entering if of.demand_id not in alive}
@@ -198,13 +206,16 @@ async def _hold(
     refused: dict[UUID, CommerceError] = {}
     for cart_id, outcome in zip(demands, outcomes, strict=True):
         if isinstance(outcome, Refused):
-            refused[cart_id] = _short(entered[cart_id], outcome)
+            refused[cart_id] = short(entered[cart_id], outcome)
         elif isinstance(outcome, HoldExpired):
             refused[cart_id] = outcome
     written = [each for each in entered.values() if each.id not in refused]
     names = ("id", "demand_id", "held_since", "hold_expires_at")
     if written:
         await conn.later(ENTER, now=now, **columns_of(written, *names))
+        actors = {wish.cart_id: wish.actor for wish, _ in entering}
+        facts = [changed(each, actors[each.id]) for each in written]
+        await events.record(conn, facts, now=now)
     return entered | refused
 
 
@@ -213,9 +224,9 @@ async def _extend(
 ) -> set[UUID]:
     """The demands that lived, and live longer now. Those of one moment are extended together."""
     by_end: dict[datetime, list[UUID]] = {}
-    for wish, of in entering:
+    for _, of in entering:
         if of.demand_id is not None and of.held_since is not None and of.held(now):
-            by_end.setdefault(wish.until(of.held_since, now), []).append(of.demand_id)
+            by_end.setdefault(hold_until(of, of.held_since, now), []).append(of.demand_id)
     if by_end:  # levels are locked before reservations, also those of carts that hold anew
         await stock.lock(
             conn, {(of.basket().location_id, sku) for _, of in entering for sku in of.lines}
@@ -226,12 +237,12 @@ async def _extend(
     return alive
 
 
-def _extended(wish: Checkout, of: Cart, now: datetime) -> Cart:
+def _extended(of: Cart, now: datetime) -> Cart:
     assert of.held_since is not None
     assert of.hold_expires_at is not None
-    until = max(of.hold_expires_at, wish.until(of.held_since, now))
+    until = max(of.hold_expires_at, hold_until(of, of.held_since, now))
     return msgspec.structs.replace(
-        of, version=of.version + 1, hold_expires_at=until, updated_at=now
+        of, revision=of.revision + 1, hold_expires_at=until, updated_at=now
     )
 
 
@@ -239,10 +250,10 @@ def _anew(wish: Checkout, of: Cart, now: datetime) -> Cart:
     return msgspec.structs.replace(
         of,
         state="checkout",
-        version=of.version + 1,
+        revision=of.revision + 1,
         demand_id=wish.demand_id,
         held_since=now,
-        hold_expires_at=wish.until(now, now),
+        hold_expires_at=hold_until(of, now, now),
         updated_at=now,
     )
 
@@ -252,16 +263,17 @@ def _demand(wish: Checkout, of: Cart, now: datetime) -> Demand:
     return Demand(
         id=wish.demand_id,
         wants=tuple(Want(basket.location_id, line.sku, line.quantity) for line in basket.lines),
-        hold_class="guest" if wish.owner.shopper_id is None else "signed_in",
+        hold_class="guest" if of.shopper_id is None else "signed_in",
         actor=wish.actor,
-        expires_at=wish.until(now, now),
+        expires_at=hold_until(of, now, now),
         new=True,
     )
 
 
-def _short(of: Cart, refused: Refused) -> StockShort:
-    short = [ShortLine(each.sku, each.requested, each.available) for each in refused.shortages]
-    return StockShort(location_id=of.basket().location_id, short=short)
+def short(of: Cart, refused: Refused) -> StockShort:
+    """What a cart's store has too little of."""
+    lines = [ShortLine(each.sku, each.requested, each.available) for each in refused.shortages]
+    return StockShort(location_id=of.basket().location_id, short=lines)
 
 
 def _with_hold(

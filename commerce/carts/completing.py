@@ -1,7 +1,7 @@
 """A checkout becomes an order, which takes its hold over. Many at once, each with its outcome."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -10,16 +10,21 @@ from sqlalchemy import DateTime, Uuid, bindparam, null, update
 
 from commerce import orders
 from commerce.carts.checkout import REOPEN
-from commerce.carts.rows import Cart, Owner, lock_many, one_per_cart
+from commerce.carts.rows import Cart, Owner, changed, lock_many, one_per_cart, released
 from commerce.customers import Contact
+from commerce.kernel import events
 from commerce.kernel.errors import CommerceError, NotFound, WrongState
+from commerce.kernel.events import Event
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Connection, Query, rows_of
-from commerce.orders import CardPayment, Numbers, Order, Placement
+from commerce.orders import Attribution, CardPayment, Numbers, Order, Placement
 from commerce.pricing import Line
 from commerce.states import CART
 from commerce.tables import cart
 from inventory.demands import HoldExpired
+
+ATTRIBUTED_FOR = timedelta(hours=24)
+"""How long after its claim a sale is still whose claim it was."""
 
 
 class CheckoutExpired(CommerceError):
@@ -57,7 +62,9 @@ ORDER = Query(
         demand_id=null(),
         held_since=null(),
         hold_expires_at=null(),
-        version=cart.c.version + 1,
+        claim_expires_at=null(),
+        code_digest=null(),
+        revision=cart.c.revision + 1,
         updated_at=bindparam("now", type_=DateTime(timezone=True)),
     )
     .where(cart.c.id == _ORDERED.c.id, cart.c.state.in_(CART.sources("ordered")))
@@ -100,7 +107,7 @@ async def _complete(
         if isinstance(outcome, HoldExpired):
             outcome = _expired(found[completion.cart_id])
         outcomes.append(outcome)
-    await _write(conn, completions, outcomes, now)
+    await _write(conn, completions, outcomes, found, now)
     return outcomes
 
 
@@ -108,7 +115,7 @@ def _decide(
     completion: Completion, found: Cart | None, now: datetime
 ) -> Placement | UUID | CommerceError:
     """What to do: place an order, answer with the one that there is, or refuse. Pure."""
-    if found is None or not found.belongs_to(completion.owner):
+    if found is None or not found.opens_to(completion.owner, now):
         return NotFound(kind="cart", id=str(completion.cart_id))
     if found.order_id is not None:
         return found.order_id
@@ -127,12 +134,34 @@ def _decide(
         channel=completion.channel,
         key_id=completion.key_id,
         actor=completion.actor,
-        shopper_id=completion.owner.shopper_id,
+        shopper_id=completion.owner.shopper_id or found.shopper_id,
         contact=completion.contact,
         cart_id=found.id,
         demand_id=found.demand_id,
         card=completion.card,
+        attribution=attribution_of(found, now),
+        also=ordered_facts(found, completion.actor, now),
     )
+
+
+def attribution_of(found: Cart, now: datetime) -> Attribution | None:
+    """Who is to be attributed with a sale of this cart now: who claimed it in these days. Pure.
+
+    Also after the claim has ended: served in the store, the shopper buys at home in the evening,
+    or pays by the link tomorrow.
+    """
+    if found.claimed_by is None or found.claimed_at is None or found.claim_location_id is None:
+        return None
+    if found.linked(now) or now < found.claimed_at + ATTRIBUTED_FOR:
+        return Attribution(found.claimed_by, found.claim_location_id)
+    return None
+
+
+def ordered_facts(before: Cart, actor: str, now: datetime) -> tuple[Event, ...]:
+    """The events of a cart that becomes an order, which ends a claim. Pure."""
+    payload = {"revision": before.revision + 1}
+    facts = (Event("cart.changed", "cart", before.id, actor, payload),)
+    return facts + ((released(before, actor, "ordered"),) if before.claimed(now) else ())
 
 
 def _expired(found: Cart) -> CheckoutExpired:
@@ -146,12 +175,18 @@ async def _write(
     conn: Connection,
     completions: Sequence[Completion],
     outcomes: Sequence[Order | CommerceError],
+    found: Mapping[UUID, Cart],
     now: datetime,
 ) -> None:
     pairs = list(zip(completions, outcomes, strict=True))
     new = {c.cart_id: c.order_id for c, o in pairs if isinstance(o, Order) and o.id == c.order_id}
-    dead = [c.cart_id for c, o in pairs if isinstance(o, CheckoutExpired)]
+    dead = {c.cart_id: c.actor for c, o in pairs if isinstance(o, CheckoutExpired)}
     if new:
         await conn.later(ORDER, id=list(new), order_id=list(new.values()), now=now)
     if dead:
-        await conn.later(REOPEN, cart_ids=dead, now=now)
+        await conn.later(REOPEN, cart_ids=list(dead), now=now)
+        opened = [
+            msgspec.structs.replace(found[each], revision=found[each].revision + 1) for each in dead
+        ]
+        facts = [changed(each, dead[each.id]) for each in opened]
+        await events.record(conn, facts, now=now)

@@ -12,6 +12,7 @@ from commerce.carts.rows import Cart, Owner, find
 from commerce.directory import Picture
 from commerce.kernel.sql import Connection
 from commerce.pricing import Basket, CouponRefused, PricedLine, Quote, Terms
+from commerce.states import CART
 from commerce.stores import Store
 
 Problem: TypeAlias = Reason | Literal["stock_short"]
@@ -47,8 +48,8 @@ class Quoted(msgspec.Struct, frozen=True):
 
 async def read(conn: Connection, cart_id: UUID, owner: Owner, *, now: datetime) -> Quoted:
     """A cart with a live quote. Raises NotFound, also for another's cart."""
-    found = await find(conn, cart_id, owner)
-    if found.location_id is None or found.order_id is not None:
+    found = await find(conn, cart_id, owner, now=now)
+    if found.location_id is None or found.state in CART.terminal:
         return _bare(found)
     basket = found.basket()
     given = await pricing.terms(conn, [basket])

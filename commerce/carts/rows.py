@@ -215,6 +215,12 @@ def changed(after: Cart, actor: str) -> Event:
     return Event("cart.changed", "cart", after.id, actor, {"revision": after.revision})
 
 
+def released(before: Cart, actor: str, reason: str) -> Event:
+    """The fact that a claim has ended: by `shopper` or `associate`, `ordered`, `merged`."""
+    at = before.claim_location_id
+    return Event("cart.released", "cart", before.id, actor, {"reason": reason}, at)
+
+
 def token(secret: bytes, cart_id: UUID) -> str:
     """What a guest shows for a cart: derived from the installation's secret, stored nowhere."""
     return ids.derived(secret, "cart", cart_id, TOKEN_LENGTH)

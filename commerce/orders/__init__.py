@@ -17,12 +17,14 @@ from commerce.orders.changes import (
 )
 from commerce.orders.numbers import Numbers
 from commerce.orders.placing import (
+    Attribution,
     CardPayment,
     PickupUnavailable,
     Placement,
     PriceChanged,
     ShortLine,
     StockShort,
+    Tender,
     place,
     promise_pickup,
 )
@@ -38,6 +40,7 @@ from commerce.orders.reading import (
 )
 
 __all__ = [
+    "Attribution",
     "CardPayment",
     "Fulfillment",
     "Numbers",
@@ -49,6 +52,7 @@ __all__ = [
     "ShortLine",
     "StockGone",
     "StockShort",
+    "Tender",
     "by_id",
     "by_ids",
     "by_number",

@@ -57,11 +57,19 @@ class CardPayment(msgspec.Struct, frozen=True):
     return_url: str | None = None
 
 
+class Attribution(msgspec.Struct, frozen=True):
+    """Who served the shopper, and at which store: whose sale it is, wherever the goods are."""
+
+    actor: str
+    location_id: UUID
+
+
 class Placement(msgspec.Struct, frozen=True):
     """One order to be. All ids are made beforehand, so a repeated batch writes the same rows.
 
     `seen` is the total that the shopper saw. `demand_id` names a hold that exists (a checkout's,
-    a till basket's), which the order takes over; without it stock is held anew.
+    a till basket's), which the order takes over; without it stock is held anew. `also` are facts
+    that are recorded with the order's own.
     """
 
     order_id: UUID
@@ -78,6 +86,8 @@ class Placement(msgspec.Struct, frozen=True):
     cart_id: UUID | None = None
     demand_id: UUID | None = None
     card: CardPayment | None = None
+    attribution: Attribution | None = None
+    also: tuple[Event, ...] = ()
 
     @property
     def demand(self) -> UUID:
@@ -133,7 +143,8 @@ _HEADS = records_of(
     id=Uuid(), number=Text(), state=Text(), channel=Text(), key_id=Uuid(), shopper_id=Uuid(),
     contact_id=Uuid(), cart_id=Uuid(), location_id=Uuid(), currency=Text(), tax_included=Boolean(),
     subtotal_minor=BigInteger(), discount_minor=BigInteger(), tax_minor=BigInteger(),
-    total_minor=BigInteger(), coupon_code=Text(), tender=Text(), created_at=DateTime(timezone=True),
+    total_minor=BigInteger(), coupon_code=Text(), tender=Text(), attributed_to=Text(),
+    attributed_location_id=Uuid(), created_at=DateTime(timezone=True),
     placed_at=DateTime(timezone=True),
 )  # fmt: skip
 _LINES = records_of(
@@ -326,14 +337,18 @@ async def _write(
         conn, [_payment(e, now) for e in accepted if e.placement.card], now=now
     )
     await pricing.redeem(conn, _uses(accepted))
-    facts = [fact for e, o in zip(accepted, made, strict=True) for fact in _facts(e, o)]
+    facts = [
+        fact
+        for each, order in zip(accepted, made, strict=True)
+        for fact in (*_facts(each, order), *each.placement.also)
+    ]
     await events.record(conn, facts, now=now)
     return {order.id: order for order in made}
 
 
 def _order(ready: _Ready, number: str, now: datetime) -> Order:
     placement, quote = ready.placement, ready.quote
-    waits = placement.waits_for_payment
+    waits, by = placement.waits_for_payment, placement.attribution
     placed_at = None if waits else now
     head = Head(
         id=placement.order_id,
@@ -353,6 +368,8 @@ def _order(ready: _Ready, number: str, now: datetime) -> Order:
         total_minor=quote.total_minor,
         coupon_code=quote.coupon_code,
         tender=placement.tender,
+        attributed_to=by.actor if by else None,
+        attributed_location_id=by.location_id if by else None,
         cancel_reason=None,
         created_at=now,
         placed_at=placed_at,

@@ -73,6 +73,8 @@ class Head(msgspec.Struct, frozen=True):
     total_minor: int
     coupon_code: str | None
     tender: str
+    attributed_to: str | None
+    attributed_location_id: UUID | None
     cancel_reason: str | None
     created_at: datetime
     placed_at: datetime | None

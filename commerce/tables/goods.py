@@ -1,4 +1,4 @@
-"""Tables of goods: zones, stores, catalog, prices, coupons and carts."""
+"""Tables of goods: zones, stores, catalog, prices and coupons."""
 
 from sqlalchemy import (
     BigInteger,
@@ -17,7 +17,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from commerce.kernel.sql import metadata
-from commerce.states import CART
 
 price_zone = Table(
     "price_zone",
@@ -127,35 +126,4 @@ refused_stock_line = Table(
     metadata,
     Column("file_id", Uuid, ForeignKey("stock_file.id"), primary_key=True),
     Column("line", Integer, primary_key=True),
-)
-
-# A cart is read and written whole, so its lines stand in its row, under the lock that it has
-# anyway: {sku: [quantity, the cart's version when the SKU was added]}.
-cart = Table(
-    "cart",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("state", Text, nullable=False),
-    Column("version", Integer, nullable=False, server_default=text("1")),
-    Column("key_id", Uuid, nullable=False),
-    Column("shopper_id", Uuid),
-    Column("location_id", Uuid),
-    Column("coupon_code", Text),
-    Column("lines", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    # In checkout: the demand that its stock is held under, since when and until when.
-    Column("demand_id", Uuid),
-    Column("held_since", DateTime(timezone=True)),
-    Column("hold_expires_at", DateTime(timezone=True)),
-    Column("order_id", Uuid),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("updated_at", DateTime(timezone=True), nullable=False),
-    CheckConstraint(f"state IN {tuple(CART)}", name="state"),
-    CheckConstraint("jsonb_typeof(lines) = 'object'", name="lines"),
-    CheckConstraint(
-        "(state = 'checkout') = (demand_id IS NOT NULL AND held_since IS NOT NULL"
-        " AND hold_expires_at IS NOT NULL)",
-        name="hold",
-    ),
-    CheckConstraint("(state = 'ordered') = (order_id IS NOT NULL)", name="order"),
-    postgresql_with={"fillfactor": "80"},
 )

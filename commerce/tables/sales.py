@@ -55,7 +55,9 @@ orders = Table(
     Column("total_minor", BigInteger, nullable=False),
     Column("coupon_code", Text),
     Column("tender", Text, nullable=False),
+    # Who served the shopper, and at which store: not always where the goods are.
     Column("attributed_to", Text),
+    Column("attributed_location_id", Uuid),
     Column("cancel_reason", Text),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("placed_at", DateTime(timezone=True)),

@@ -224,6 +224,13 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("contact_pkey")),
     )
+    op.create_index(
+        "contact_shopper_idx",
+        "contact",
+        ["shopper_id"],
+        unique=False,
+        postgresql_where=sa.text("shopper_id IS NOT NULL"),
+    )
     op.create_table(
         "coupon",
         sa.Column("code", sa.Text(), nullable=False),
@@ -282,6 +289,56 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         postgresql_where=sa.text("state <> 'done'"),
     )
     op.create_table(
+        "erasure",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_ids", postgresql.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Text(), nullable=False),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "addresses", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False
+        ),
+        sa.Column(
+            "waits_for",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column(
+            "counts",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("next_pass_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("listed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "(state = 'finished') = (finished_at IS NOT NULL)", name=op.f("erasure_finished_check")
+        ),
+        sa.CheckConstraint(
+            "state = 'pending' OR cardinality(addresses) = 0", name=op.f("erasure_addresses_check")
+        ),
+        sa.CheckConstraint("state IN ('pending', 'finished')", name=op.f("erasure_state_check")),
+        sa.PrimaryKeyConstraint("id", name=op.f("erasure_pkey")),
+    )
+    op.create_index(
+        "erasure_due_idx",
+        "erasure",
+        ["next_pass_at"],
+        unique=False,
+        postgresql_where=sa.text("next_pass_at IS NOT NULL"),
+    )
+    op.create_index("erasure_shopper_idx", "erasure", ["shopper_id"], unique=True)
+    op.create_index(
+        "erasure_unlisted_idx",
+        "erasure",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("listed_at IS NULL"),
+    )
+    op.create_table(
         "event",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column(
@@ -304,6 +361,81 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
     )
     op.create_index("event_aggregate_idx", "event", ["aggregate_id", "sequence"], unique=False)
     op.create_index("event_xid_idx", "event", ["xid"], unique=False)
+    op.create_table(
+        "follow_up",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("trigger", sa.Text(), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=True),
+        sa.Column("contact_id", sa.Uuid(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("scheduled_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "(state = 'scheduled') = (decided_at IS NULL)", name=op.f("follow_up_decided_check")
+        ),
+        sa.CheckConstraint(
+            "(state IN ('stopped', 'skipped')) = (reason IS NOT NULL)",
+            name=op.f("follow_up_reason_check"),
+        ),
+        sa.CheckConstraint(
+            "order_id IS NULL OR state = 'sent'", name=op.f("follow_up_converted_check")
+        ),
+        sa.CheckConstraint(
+            "state IN ('scheduled', 'sent', 'stopped', 'skipped')",
+            name=op.f("follow_up_state_check"),
+        ),
+        sa.CheckConstraint(
+            "trigger IN ('abandoned_cart', 'pickup_reminder', 'back_in_stock', 'after_purchase')",
+            name=op.f("follow_up_trigger_check"),
+        ),
+        sa.CheckConstraint(
+            "shopper_id IS NOT NULL OR contact_id IS NOT NULL", name=op.f("follow_up_person_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("follow_up_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_index(
+        "follow_up_due_idx",
+        "follow_up",
+        ["due_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'scheduled'"),
+    )
+    op.create_index("follow_up_scheduled_at_idx", "follow_up", ["scheduled_at"], unique=False)
+    op.create_index(
+        "follow_up_shopper_idx",
+        "follow_up",
+        ["shopper_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("shopper_id IS NOT NULL"),
+    )
+    op.create_index("follow_up_subject_idx", "follow_up", ["subject_id", "trigger"], unique=True)
+    op.create_table(
+        "follow_up_settings",
+        sa.Column("trigger", sa.Text(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("delay_minutes", sa.Integer(), nullable=False),
+        sa.Column("cap", sa.Integer(), nullable=False),
+        sa.Column("cap_days", sa.Integer(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "channel IN ('email', 'sms', 'whatsapp', 'push')",
+            name=op.f("follow_up_settings_channel_check"),
+        ),
+        sa.CheckConstraint(
+            "trigger IN ('abandoned_cart', 'pickup_reminder', 'back_in_stock', 'after_purchase')",
+            name=op.f("follow_up_settings_trigger_check"),
+        ),
+        sa.CheckConstraint(
+            "delay_minutes >= 0 AND cap > 0 AND cap_days > 0",
+            name=op.f("follow_up_settings_limits_check"),
+        ),
+        sa.PrimaryKeyConstraint("trigger", name=op.f("follow_up_settings_pkey")),
+    )
     op.create_table(
         "fulfillment",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -444,6 +576,8 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("html", sa.Text(), nullable=True),
+        sa.Column("time_zone", sa.Text(), nullable=True),
+        sa.Column("reply_to", sa.Uuid(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("why", sa.Text(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -491,9 +625,41 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         postgresql_where=sa.text("shopper_id IS NOT NULL"),
     )
     op.create_table(
+        "message_template",
+        sa.Column("template", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("locale", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("html", sa.Text(), nullable=True),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "channel IN ('email', 'sms', 'whatsapp', 'push')",
+            name=op.f("message_template_channel_check"),
+        ),
+        sa.CheckConstraint(
+            "html IS NULL OR channel = 'email'", name=op.f("message_template_html_check")
+        ),
+        sa.PrimaryKeyConstraint(
+            "template", "channel", "locale", name=op.f("message_template_pkey")
+        ),
+    )
+    op.create_table(
+        "note",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("associate_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("note_pkey")),
+    )
+    op.create_index("note_shopper_idx", "note", ["shopper_id", "created_at", "id"], unique=False)
+    op.create_table(
         "one_time_code",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=True),
         sa.Column("code_hash", sa.LargeBinary(), nullable=False),
         sa.Column("tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -695,7 +861,24 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("name", sa.Text(), nullable=True),
         sa.Column("locale", sa.Text(), server_default=sa.text("'en'"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("time_zone", sa.Text(), nullable=True),
+        sa.Column("loyalty_code", sa.Text(), nullable=False),
+        sa.Column("other_loyalty_code", sa.Text(), nullable=True),
+        sa.Column(
+            "sizes",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column(
+            "preferences",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
         sa.Column("merged_into", sa.Uuid(), nullable=True),
+        sa.Column("revision", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("email = lower(email)", name=op.f("shopper_email_check")),
         sa.CheckConstraint("merged_into <> id", name=op.f("shopper_merged_into_check")),
         sa.ForeignKeyConstraint(
@@ -703,6 +886,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("shopper_pkey")),
         sa.UniqueConstraint("email", name=op.f("shopper_email_key")),
+        sa.UniqueConstraint("loyalty_code", name=op.f("shopper_loyalty_code_key")),
         sa.UniqueConstraint("phone", name=op.f("shopper_phone_key")),
     )
     op.create_index(
@@ -883,6 +1067,18 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
     )
     op.create_index("stock_level_sku_idx", "stock_level", ["sku", "location_id"], unique=False)
     op.create_table(
+        "stopped_address",
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "channel IN ('email', 'sms', 'whatsapp', 'push')",
+            name=op.f("stopped_address_channel_check"),
+        ),
+        sa.PrimaryKeyConstraint("channel", "address", name=op.f("stopped_address_pkey")),
+    )
+    op.create_table(
         "tax_zone",
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("rate_bp", sa.Integer(), nullable=False),
@@ -897,6 +1093,81 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("quantity", sa.Integer(), nullable=False),
         sa.CheckConstraint("quantity >= 0", name=op.f("unsellable_stock_quantity_check")),
         sa.PrimaryKeyConstraint("location_id", "sku", "reason", name=op.f("unsellable_stock_pkey")),
+    )
+    op.create_table(
+        "watch",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("called_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("watch_pkey")),
+    )
+    op.create_index("watch_called_idx", "watch", ["location_id", "sku", "called_at"], unique=False)
+    op.create_index(
+        "watch_open_idx",
+        "watch",
+        ["shopper_id", "sku", "location_id"],
+        unique=True,
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_index(
+        "watch_waiting_idx",
+        "watch",
+        ["location_id", "sku", "id"],
+        unique=False,
+        postgresql_where=sa.text("ended_at IS NULL AND called_at IS NULL"),
+    )
+    op.create_table(
+        "answer",
+        sa.Column("follow_up_id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("rating", sa.Integer(), nullable=False),
+        sa.Column("comment", sa.Text(), nullable=True),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("rating BETWEEN 1 AND 5", name=op.f("answer_rating_check")),
+        sa.ForeignKeyConstraint(
+            ["follow_up_id"], ["follow_up.id"], name=op.f("answer_follow_up_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("follow_up_id", name=op.f("answer_pkey")),
+    )
+    op.create_index(op.f("answer_shopper_id_idx"), "answer", ["shopper_id"], unique=False)
+    op.create_table(
+        "client_book_entry",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("associate_id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("end_reason", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "(ended_at IS NULL) = (end_reason IS NULL)", name=op.f("client_book_entry_ended_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["associate_id"], ["associate.id"], name=op.f("client_book_entry_associate_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("client_book_entry_pkey")),
+    )
+    op.create_index(
+        "client_book_entry_associate_idx",
+        "client_book_entry",
+        ["associate_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_index(
+        "client_book_entry_open_idx",
+        "client_book_entry",
+        ["location_id", "shopper_id"],
+        unique=True,
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_index(
+        op.f("client_book_entry_shopper_id_idx"), "client_book_entry", ["shopper_id"], unique=False
     )
     op.create_table(
         "list_line",
@@ -969,6 +1240,36 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         postgresql_where=sa.text("state IN ('pending', 'requires_action')"),
     )
     op.create_table(
+        "preferred_channel",
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "channel IN ('email', 'sms', 'whatsapp', 'push')",
+            name=op.f("preferred_channel_channel_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["shopper_id"], ["shopper.id"], name=op.f("preferred_channel_shopper_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("shopper_id", name=op.f("preferred_channel_pkey")),
+    )
+    op.create_table(
+        "push_device",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("platform", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "platform IN ('ios', 'android', 'web')", name=op.f("push_device_platform_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["shopper_id"], ["shopper.id"], name=op.f("push_device_shopper_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("push_device_pkey")),
+        sa.UniqueConstraint("token", name=op.f("push_device_token_key")),
+    )
+    op.create_index(op.f("push_device_shopper_id_idx"), "push_device", ["shopper_id"], unique=False)
+    op.create_table(
         "refused_stock_line",
         sa.Column("file_id", sa.Uuid(), nullable=False),
         sa.Column("line", sa.Integer(), nullable=False),
@@ -1036,6 +1337,102 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
     )
     op.create_index(
         op.f("shopper_candidate_shopper_id_idx"), "shopper_candidate", ["shopper_id"], unique=False
+    )
+    op.create_table(
+        "shopper_duplicate",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("first_id", sa.Uuid(), nullable=False),
+        sa.Column("second_id", sa.Uuid(), nullable=False),
+        sa.Column("reasons", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("found_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('suggested', 'dismissed')", name=op.f("shopper_duplicate_state_check")
+        ),
+        sa.CheckConstraint("first_id < second_id", name=op.f("shopper_duplicate_two_check")),
+        sa.ForeignKeyConstraint(
+            ["first_id"], ["shopper.id"], name=op.f("shopper_duplicate_first_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(
+            ["second_id"], ["shopper.id"], name=op.f("shopper_duplicate_second_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("shopper_duplicate_pkey")),
+    )
+    op.create_index(
+        "shopper_duplicate_pair_idx", "shopper_duplicate", ["first_id", "second_id"], unique=True
+    )
+    op.create_index(
+        op.f("shopper_duplicate_second_id_idx"), "shopper_duplicate", ["second_id"], unique=False
+    )
+    op.create_index(
+        "shopper_duplicate_suggested_idx",
+        "shopper_duplicate",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'suggested'"),
+    )
+    op.create_table(
+        "shopper_identity",
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("subject_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["shopper_id"], ["shopper.id"], name=op.f("shopper_identity_shopper_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("issuer", "subject_hash", name=op.f("shopper_identity_pkey")),
+    )
+    op.create_index(
+        op.f("shopper_identity_shopper_id_idx"), "shopper_identity", ["shopper_id"], unique=False
+    )
+    op.create_table(
+        "shopper_merge",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("source_id", sa.Uuid(), nullable=False),
+        sa.Column("target_id", sa.Uuid(), nullable=False),
+        sa.Column("merged_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("merged_by", sa.Text(), nullable=False),
+        sa.Column("undone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("undone_by", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "(undone_at IS NULL) = (undone_by IS NULL)", name=op.f("shopper_merge_undone_check")
+        ),
+        sa.CheckConstraint("source_id <> target_id", name=op.f("shopper_merge_two_check")),
+        sa.ForeignKeyConstraint(
+            ["source_id"], ["shopper.id"], name=op.f("shopper_merge_source_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(
+            ["target_id"], ["shopper.id"], name=op.f("shopper_merge_target_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("shopper_merge_pkey")),
+    )
+    op.create_index(
+        "shopper_merge_live_idx",
+        "shopper_merge",
+        ["source_id"],
+        unique=True,
+        postgresql_where=sa.text("undone_at IS NULL"),
+    )
+    op.create_index("shopper_merge_source_idx", "shopper_merge", ["source_id"], unique=False)
+    op.create_index(
+        op.f("shopper_merge_target_id_idx"), "shopper_merge", ["target_id"], unique=False
+    )
+    op.create_table(
+        "shopper_trait",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('email', 'phone', 'loyalty_code', 'card')",
+            name=op.f("shopper_trait_kind_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["shopper_id"], ["shopper.id"], name=op.f("shopper_trait_shopper_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("kind", "digest", "shopper_id", name=op.f("shopper_trait_pkey")),
+    )
+    op.create_index(
+        op.f("shopper_trait_shopper_id_idx"), "shopper_trait", ["shopper_id"], unique=False
     )
     op.create_table(
         "sku",
@@ -1127,6 +1524,40 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         ),
         sa.PrimaryKeyConstraint("associate_id", "location_id", name=op.f("associate_store_pkey")),
     )
+    op.create_table(
+        "outreach",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("entry_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("associate_id", sa.Uuid(), nullable=False),
+        sa.Column("shopper_id", sa.Uuid(), nullable=False),
+        sa.Column("template", sa.Text(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("written_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("visited_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("outcome_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "outcome IN ('replied', 'reply_later', 'not_interested')",
+            name=op.f("outreach_outcome_check"),
+        ),
+        sa.CheckConstraint(
+            "purpose IN ('follow_up', 'marketing')", name=op.f("outreach_purpose_check")
+        ),
+        sa.CheckConstraint(
+            "(outcome IS NULL) = (outcome_at IS NULL)", name=op.f("outreach_outcome_at_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["entry_id"], ["client_book_entry.id"], name=op.f("outreach_entry_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("outreach_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_index("outreach_entry_idx", "outreach", ["entry_id", "id"], unique=False)
+    op.create_index("outreach_location_idx", "outreach", ["location_id", "id"], unique=False)
+    op.create_index("outreach_shopper_idx", "outreach", ["shopper_id", "id"], unique=False)
     op.create_table(
         "payment_operation",
         sa.Column("id", sa.Uuid(), nullable=False),

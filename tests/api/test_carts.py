@@ -146,7 +146,7 @@ async def test_guests_cart_needs_its_token(
         ):
             code = answer.json()["code"]
             assert (answer.status_code, code) in ((404, "not_found"), (409, "coupon_refused"))
-    assert (await cart.send("GET")).json()["cart"]["version"] == 1
+    assert (await cart.send("GET")).json()["cart"]["revision"] == 1
 
 
 async def test_cart_goes_along_at_sign_in_and_then_needs_the_session(
@@ -207,7 +207,7 @@ async def test_bad_lines_are_refused_and_change_nothing(
     )
     await is_problem(await cart.send("PUT", "/checkout"), 422, "cart_empty")
     await is_problem(await cart.order(1), 409, "wrong_state")
-    assert (await cart.send("GET")).json()["cart"]["version"] == 1
+    assert (await cart.send("GET")).json()["cart"]["revision"] == 1
 
 
 async def test_total_that_moved_is_told_and_the_checkout_goes_on(

@@ -100,7 +100,9 @@ async def test_a_guests_cart_goes_over_to_the_shopper_and_its_token_is_dead(db: 
 
     async def attach(owner: Owner) -> Cart:
         async with db.transaction() as conn:
-            return await carts.attach(conn, made.id, owner, shopper_id=owner.shopper_id, now=NOW)  # type: ignore[arg-type]
+            merged = await carts.merge_guest(conn, made.id, owner, actor="test", now=NOW)
+        assert merged.saved_for_later == ()
+        return merged.cart
 
     with pytest.raises(NotFound):
         await attach(ana)

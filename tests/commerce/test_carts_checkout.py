@@ -249,11 +249,10 @@ async def test_ordered_cart_does_not_change_any_more(db: Database) -> None:
     with pytest.raises(CartOrdered):
         async with db.transaction() as conn:
             await carts.leave(conn, made.id, GUEST, actor="test", now=NOW)
+    taking = Owner((ids.uuid7(),), has_token=True)
     with pytest.raises(CartOrdered):
         async with db.transaction() as conn:
-            await carts.attach(
-                conn, made.id, Owner((ids.uuid7(),), True), shopper_id=ids.uuid7(), now=NOW
-            )
+            await carts.merge_guest(conn, made.id, taking, actor="test", now=NOW)
 
 
 async def test_price_that_moved_is_refused_and_the_hold_stays(db: Database) -> None:

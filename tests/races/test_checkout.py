@@ -141,7 +141,7 @@ async def test_edits_at_once_lose_no_line(db: Database, rival: Database) -> None
     assert {line.sku: line.quantity for line in found.wanted} == {
         each.sku: number + 1 for number, each in enumerate(shop.skus)
     }
-    assert found.version == 41
+    assert found.revision == 41
 
 
 async def test_edit_and_completion_at_once_agree(db: Database, rival: Database) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from commerce import carts, fulfillment, orders, returns, settlement
-from commerce.carts import Checkout
+from commerce.carts import Checkout, Owner
 from commerce.fulfillment import Cash, PickupCodeWrong
 from commerce.kernel import ids
 from commerce.kernel.money import Money
@@ -83,7 +83,8 @@ async def buy_by_cart(db: ObservedDatabase, shop: Shop) -> None:
     async with db.transaction() as conn:
         await carts.choose_store(conn, first.id, GUEST, location_id=at, actor=ACTOR, now=NOW)
     async with db.transaction() as conn:
-        await carts.attach(conn, first.id, GUEST, shopper_id=ids.uuid7(), now=NOW)
+        taking = Owner((ids.uuid7(),), has_token=True)
+        await carts.merge_guest(conn, first.id, taking, actor=ACTOR, now=NOW)
     owner = shopper()
     bought = await full_cart(db, shop, (0, 1), owner=owner)
     await apply_coupon(db, bought.id, code, owner)
