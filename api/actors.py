@@ -49,12 +49,12 @@ Actor = Together | EachAlone
 
 
 async def _tell_shopper(conn: Connection, work: Work, new: Sequence[Recorded]) -> None:
-    carried = work.post.channels if work.post is not None else frozenset[str]()
+    carried = work.courier.carriers
     await messages.tell(conn, new, secret=work.secret, now=work.now(), carried=carried)
 
 
 async def _send_messages(work: Work) -> None:
-    await messages.send(work.database, work.post, now=work.now)
+    work.courier.wake()
 
 
 async def _send_code(work: Work, _: Recorded) -> None:

@@ -11,8 +11,10 @@ from commerce import (
     access,
     availability,
     carts,
+    clienteling,
     customers,
     fulfillment,
+    lists,
     messages,
     orders,
     payments,
@@ -180,6 +182,31 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         ("Cart ordered", "This cart has become the order {order_id}. Start a new one."),
         ("Carrito pedido", "Este carrito ya es el pedido {order_id}. Empieza otro."),
     ),
+    carts.CartMerged: Row(
+        409,
+        ("Cart merged", "This cart has gone into {merged_into} at sign-in. Go on with that one."),
+        ("Carrito unido", "Este carrito pasó a {merged_into} al entrar. Sigue con ese."),
+    ),
+    carts.CartChanged: Row(
+        412,
+        ("Cart changed", "The cart is at revision {revision} by now. Read it and decide again."),
+        ("El carrito cambió", "El carrito va en la revisión {revision}. Léelo y decide otra vez."),
+    ),
+    carts.CartElsewhere: Row(
+        409,
+        ("Cart elsewhere", "Its goods are at {location_id}. Choose your own store for it first."),
+        ("Carrito en otra tienda", "Está en {location_id}. Elige primero tu propia tienda."),
+    ),
+    carts.TooManyTries: Row(
+        429,
+        ("Too many tries", "Too many wrong codes. Wait {retry_after_seconds} s for another."),
+        ("Demasiados intentos", "Demasiados códigos erróneos. Espera {retry_after_seconds} s."),
+    ),
+    lists.ListNotShareable: Row(
+        409,
+        ("List not shareable", "What is saved for later is private. Share the wishlist or a list."),
+        ("Lista privada", "Lo guardado para después no se comparte. Comparte la lista de deseos."),
+    ),
     carts.CartEmpty: Row(
         422,
         ("Cart empty", "Put something into the cart first."),
@@ -205,6 +232,16 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         422,
         ("Parameter missing", "The message {template} also needs {missing}."),
         ("Falta un parámetro", "El mensaje {template} necesita además {missing}."),
+    ),
+    messages.CallbackRefused: Row(
+        400,
+        ("Callback refused", "Nothing was noted: {reason}."),
+        ("Aviso rechazado", "No se anotó nada: {reason}."),
+    ),
+    messages.LinkInvalid: Row(
+        404,
+        ("Link invalid", "This link is not one of ours. Open the one in your newest message."),
+        ("Enlace no válido", "Este enlace no es nuestro. Abre el de tu mensaje más reciente."),
     ),
     # Keys, sessions, permissions
     refusals.KeyMissing: Row(
@@ -325,6 +362,37 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         422,
         ("Basket full", "A basket has at most {maximum} lines. Sell it and begin another."),
         ("Cesta llena", "Una cesta tiene como máximo {maximum} líneas. Véndela y abre otra."),
+    ),
+    # Clienteling
+    clienteling.LookUpLimitReached: Row(
+        429,
+        ("Look-up limit reached", "{limit} an hour per {of}. Go on in {retry_after_seconds} s."),
+        ("Límite de búsquedas", "{limit} por hora y {of}. Sigue en {retry_after_seconds} s."),
+    ),
+    clienteling.CandidateUsed: Row(
+        409,
+        ("Candidate used", "It has opened the view {view_id}. Read that, or look up again."),
+        ("Candidato usado", "Ya abrió la vista {view_id}. Léela, o busca de nuevo."),
+    ),
+    clienteling.CandidateExpired: Row(
+        410,
+        ("Candidate expired", "It was good for five minutes. Look up again."),
+        ("Candidato vencido", "Valía cinco minutos. Busca de nuevo."),
+    ),
+    clienteling.PersonMerged: Row(
+        409,
+        ("Profile merged", "The profile was merged since you looked it up. Look up again."),
+        ("Perfil fusionado", "El perfil se fusionó desde la búsqueda. Busca de nuevo."),
+    ),
+    clienteling.ViewOver: Row(
+        410,
+        ("View over", "The view has ended ({ending}). Look the shopper up again if need be."),
+        ("Vista terminada", "La vista terminó ({ending}). Busca de nuevo si hace falta."),
+    ),
+    clienteling.ConsentMissing: Row(
+        403,
+        ("No consent", "The shopper does not allow {purpose}. Ask, or do without."),
+        ("Sin consentimiento", "El cliente no permite {purpose}. Pregúntale, o prescinde."),
     ),
     # Returns
     returns.OrderNotCompleted: Row(

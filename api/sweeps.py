@@ -6,14 +6,15 @@ other. Each is safe to repeat and to run twice at once, and notes its last succe
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
 from api.relay import Tell
 from api.work import Work
-from commerce import access, customers, fulfillment, messages, settlement
+from commerce import access, carts, customers, fulfillment, settlement
 from commerce.kernel import deliveries, heartbeats, idempotency, partitions
+from commerce.kernel.sql import Connection
 from commerce.payments import PaymentRunning
 from inventory import reservations
 
@@ -52,12 +53,22 @@ async def _expire_pickups(work: Work) -> None:
 
 
 async def _send_messages(work: Work) -> None:
-    await messages.send(work.database, work.post, now=work.now)
+    """What is due now: postponed, refused before, or left by a process that died."""
+    work.courier.wake()
 
 
 async def _make_partitions(work: Work) -> None:
     async with work.database.transaction() as conn:
         await partitions.ensure(conn, now=work.now())
+
+
+async def _forget_browsing(work: Work) -> None:
+    """Whole months of browsing events that are older than the policy keeps them."""
+    kept = work.settings.browsing_retention_months
+    async with work.database.transaction() as conn:
+        gone = await partitions.drop(conn, "browsing_event", months_kept=kept, now=work.now())
+    if gone:
+        work.log.write("info", "browsing forgotten", partitions=gone, months_kept=kept)
 
 
 async def _forget_keys(work: Work) -> None:
@@ -75,6 +86,18 @@ async def _forget_deliveries(work: Work) -> None:
     await _in_pages(work, deliveries.forget)
 
 
+async def _forget_carts(work: Work) -> None:
+    """Abandoned carts, and how often claim codes were tried."""
+    kept_for = timedelta(days=work.settings.cart_retention_days)
+
+    async def forget(conn: Connection, *, now: datetime, page: int) -> int:
+        return await carts.forget(conn, kept_for=kept_for, now=now, page=page)
+
+    await _in_pages(work, forget)
+    async with work.database.transaction() as conn:
+        await carts.forget_tries(conn, now=work.now())
+
+
 async def _in_pages(work: Work, forget: Callable[..., Awaitable[int]]) -> None:
     while True:
         async with work.database.transaction() as conn:
@@ -89,8 +112,10 @@ SWEEPS = (
     Sweep("messages", OFTEN_SECONDS, _send_messages),
     Sweep("idempotency_keys", HOUR_SECONDS, _forget_keys),
     Sweep("codes_and_sessions", HOUR_SECONDS, _forget_access),
+    Sweep("carts", DAY_SECONDS, _forget_carts),
     Sweep("deliveries", HOUR_SECONDS, _forget_deliveries),
     Sweep("partitions", DAY_SECONDS, _make_partitions),
+    Sweep("browsing", HOUR_SECONDS, _forget_browsing),
 )
 
 

@@ -1,4 +1,4 @@
-"""What background work has at hand: settings, database, secret, log, provider, post.
+"""What background work has at hand: settings, database, secret, log, provider, courier.
 
 One per event loop that does such work; opened inside that loop and closed in it.
 """
@@ -9,14 +9,15 @@ from importlib import import_module
 
 import msgspec
 
+from api.carriers import open_carriers
+from api.courier import Courier
 from api.database import open_database
 from api.log import Log
-from api.mail import Mail
 from commerce.installation import installation_secret
 from commerce.kernel.clock import Clock
 from commerce.kernel.settings import Settings
 from commerce.kernel.sql import Database
-from commerce.messages import Post
+from commerce.messages import Links
 from commerce.provider import Gateway
 
 
@@ -27,8 +28,7 @@ class Work(msgspec.Struct, frozen=True):
     database: Database
     secret: bytes
     gateway: Gateway
-    post: Post | None
-    """Who carries messages; None: they stay in the outbox, where the back office reads them."""
+    courier: Courier
     log: Log
     now: Clock
 
@@ -48,5 +48,7 @@ async def open_work(settings: Settings, *, log: Log, now: Clock) -> AsyncGenerat
             webhook_secret=settings.stripe_webhook_secret,
         )
         opened.push_async_callback(gateway.close)
-        post = Mail(settings.smtp_url) if settings.smtp_url else None
-        yield Work(settings, database, secret, gateway, post, log, now)
+        carriers = await opened.enter_async_context(open_carriers(settings, now))
+        courier = Courier(database, carriers, Links(secret, settings.links_url), log, now)
+        opened.push_async_callback(courier.close)
+        yield Work(settings, database, secret, gateway, courier, log, now)

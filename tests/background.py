@@ -14,16 +14,18 @@ from typing import Any, Self
 import httpx
 
 from api import supervisor
+from api.courier import Courier
 from api.log import Log
 from api.work import Work
 from commerce.kernel import clock, settings
 from commerce.kernel.clock import Clock
 from commerce.kernel.settings import Settings
 from commerce.kernel.sql import Database
-from commerce.messages import Post
+from commerce.messages import Carriers, Links
 from tests.stripe_server import free_port
 
 SECRET = b"s" * 32
+LINKS = Links(SECRET, "https://shop.example")
 PROJECT = Path(__file__).parent.parent
 
 
@@ -34,11 +36,12 @@ class NoGateway:
         raise AssertionError(f"the provider was asked: {name}")
 
 
-def work_of(db: Database, *, post: Post | None = None, now: Clock = clock.now) -> Work:
+def work_of(db: Database, *, carriers: Carriers | None = None, now: Clock = clock.now) -> Work:
     """The means of actors and sweeps over a test's database."""
     gateway: Any = NoGateway()
     log = Log("error", clock.now, io.BytesIO())
-    return Work(Settings(database_url=db.dsn), db, SECRET, gateway, post, log, now)
+    courier = Courier(db, carriers or {}, LINKS, log, now)
+    return Work(Settings(database_url=db.dsn), db, SECRET, gateway, courier, log, now)
 
 
 class WorkerProcess:

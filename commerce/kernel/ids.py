@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from datetime import datetime
 from uuid import UUID
 
 from uuid_utils import compat
@@ -22,7 +23,8 @@ _ROUNDS = 4
 _LOW_64 = (1 << 64) - 1
 _LOW_MASK = (1 << 62) - 1
 _VARIANT = 1 << 63
-"""Of RFC 9562, in the lower half of an id."""
+_VERSION_7 = 7 << 76
+"""Marks of RFC 9562 within an id."""
 
 
 def uuid7() -> UUID:
@@ -35,9 +37,19 @@ def about(subject: UUID, label: str) -> UUID:
 
     As old as its subject, so that a table with such keys grows at its end.
     """
-    mixed = hashlib.blake2b(label.encode(), key=subject.bytes, digest_size=8).digest()
-    low = int.from_bytes(mixed, "big") & _LOW_MASK | _VARIANT
-    return UUID(int=subject.int & ~_LOW_64 | low)
+    return UUID(int=subject.int & ~_LOW_64 | _mixed(subject.bytes, label))
+
+
+def at(moment: datetime, label: str) -> UUID:
+    """The one id for something that others name by a label and a moment, as old as that moment."""
+    milliseconds = int(moment.timestamp() * 1000)
+    return UUID(int=milliseconds << 80 | _VERSION_7 | _mixed(b"", label))
+
+
+def _mixed(key: bytes, label: str) -> int:
+    """The lower half of an id."""
+    mixed = hashlib.blake2b(label.encode(), key=key, digest_size=8).digest()
+    return int.from_bytes(mixed, "big") & _LOW_MASK | _VARIANT
 
 
 def secret(prefix: str) -> str:

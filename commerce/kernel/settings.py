@@ -59,6 +59,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     smtp_url: Url = ""
     """`smtp://user:password@host:port` for mail. Empty: messages are kept, not sent."""
+    sms_url: Url = ""
+    whatsapp_url: Url = ""
+    push_url: Url = ""
+    """Where messages of a channel are posted to (see `api/carriers.py`). Empty: they are kept."""
+    carrier_secret: str = ""
+    """Signs what goes to those carriers, and what they tell."""
+    public_url: Url = ""
+    """Where shoppers reach this service, for links in messages. Empty: `http://host:port`."""
+
+    browsing_retention_months: Annotated[int, Meta(ge=1, le=120)] = 13
+    """How many whole months of browsing events are kept, beside the present one."""
+
+    cart_retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 90
+    """How long carts are kept that nobody touches and that never became an order."""
 
     health_relay_lag_seconds: Seconds = 60.0
     """An older event that no actor has been told of makes `/health` answer 503."""
@@ -69,6 +83,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def direct_url(self) -> str:
         """The database past any pooler."""
         return self.direct_database_url or self.database_url
+
+    @property
+    def links_url(self) -> str:
+        """Where links in messages begin."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     def environ(self) -> dict[str, str]:
         """These settings as environment variables, for a child that reads them by `load`."""

@@ -6,10 +6,20 @@
 often it comes. `send` carries them. Personal data.
 """
 
+from commerce.messages.links import Link, LinkInvalid, Links
 from commerce.messages.order_news import TEMPLATES, tell
 from commerce.messages.outbox import State, Written, page
-from commerce.messages.sending import ATTEMPTS, Message, NotSent, Post, send
+from commerce.messages.sending import (
+    ATTEMPTS,
+    Carrier,
+    Carriers,
+    Message,
+    NotSent,
+    keep_uncarried,
+    send,
+)
 from commerce.messages.sign_in import start_sign_in
+from commerce.messages.signing import CallbackRefused
 from commerce.messages.texts import ParameterMissing, UnknownTemplate
 from commerce.messages.writing import Address, NewMessage, Outcome, write
 
@@ -17,15 +27,21 @@ __all__ = [
     "ATTEMPTS",
     "TEMPLATES",
     "Address",
+    "CallbackRefused",
+    "Carrier",
+    "Carriers",
+    "Link",
+    "LinkInvalid",
+    "Links",
     "Message",
     "NewMessage",
     "NotSent",
     "Outcome",
     "ParameterMissing",
-    "Post",
     "State",
     "UnknownTemplate",
     "Written",
+    "keep_uncarried",
     "page",
     "send",
     "start_sign_in",

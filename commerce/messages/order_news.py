@@ -18,7 +18,8 @@ from commerce.consents import CHANNELS
 from commerce.kernel.events import Recorded
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Connection, Query
-from commerce.messages.writing import NewMessage, Reachable, reachable, write_to
+from commerce.messages.people import Reachable, reachable
+from commerce.messages.writing import NewMessage, write_to
 from commerce.tables import contact, fulfillment, orders
 
 TEMPLATES: Mapping[str, str] = {

@@ -30,7 +30,9 @@ def _spoken(value: Any, locale: str, zone: str) -> Any:
     if isinstance(value, Store):
         return _place(value.name, value.address, value.opening_hours, locale)
     if isinstance(value, list | tuple):
-        return [spoken(each, locale, zone) for each in value]
+        return [_spoken(each, locale, zone) for each in value]
+    if isinstance(value, Mapping):
+        return spoken(value, locale, zone)
     return value
 
 

@@ -27,6 +27,8 @@ _STORE = {
 }
 _MOMENT = datetime(2026, 11, 27, 18, tzinfo=UTC)
 _ORDER = {"name": "Ana", "number": "7K3M9QX", "total": Money(12_900, "MXN")}
+_PICKUP = {"name": "Ana", "number": "7K3M9QX", "code": "4K7P2M"}
+_FROM_ASSOCIATE = {"name": "Ana", "associate": "Eva", "store": _STORE, "line": "¡Te espero!"}
 
 SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "order_placed": {**_ORDER, "store": _STORE, "promised_at": _MOMENT},
@@ -34,6 +36,12 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "pickup_ready": {**_ORDER, "store": _STORE, "code": "4K7P2M", "expires_at": _MOMENT},
     "refund_made": {**_ORDER, "amount": Money(4_500, "MXN"), "tender": "card"},
     "sign_in_code": {"code": "042137"},
+    "abandoned_cart": {"name": "Ana", "items": "Camisa de lino, Falda midi"},
+    "pickup_reminder": {**_PICKUP, "store": _STORE, "expires_at": _MOMENT},
+    "back_in_stock": {"name": "Ana", "item": "Camisa de lino", "store": _STORE},
+    "after_purchase": {"name": "Ana", "number": "7K3M9QX"},
+    "outreach_thanks": _FROM_ASSOCIATE,
+    "outreach_suggestion": {**_FROM_ASSOCIATE, "item": "Camisa de lino"},
 }
 """Every template, with an example of each of its parameters."""
 
@@ -41,6 +49,12 @@ MAX_CHARACTERS = {"email": 100_000, "sms": 459, "whatsapp": 4_096, "push": 1_000
 """Of a body, by channel: three joined SMS; what WhatsApp and the push services take."""
 
 MAX_SUBJECT = 200
+
+
+_FOOTERS = {
+    "en": "What we write to you, and how to stop it: {url}",
+    "es": "Qué te escribimos y cómo dejar de recibirlo: {url}",
+}
 
 
 class UnknownTemplate(CommerceError):
@@ -91,6 +105,11 @@ def say(template: str, channel: str, locale: str, zone: str, parameters: Mapping
     subject = "" if channel in {"sms", "whatsapp"} else _block(builtin, "subject", about)
     body = _block(builtin, "text" if channel == "email" else "short", about)
     return Said(bounded(" ".join(subject.split()), MAX_SUBJECT), _bounded_for(channel, body))
+
+
+def footer(locale: str, url: str) -> str:
+    """The line that leads to the person's preferences."""
+    return _FOOTERS[locale].format(url=url)
 
 
 def bounded(text: str, limit: int) -> str:

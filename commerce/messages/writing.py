@@ -11,16 +11,16 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import DateTime, Text, Uuid, any_, bindparam, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import DateTime, Text, Uuid, bindparam, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from commerce import consents
-from commerce.consents import CHANNELS, Consents, MessageChannel, QuietHours
+from commerce.consents import CHANNELS, MessageChannel, QuietHours
 from commerce.kernel import ids
 from commerce.kernel.sql import Connection, Query, records, records_of
-from commerce.messages import texts
-from commerce.tables import contact, message, shopper
+from commerce.messages import people, texts
+from commerce.messages.people import Reachable
+from commerce.tables import message
 
 Purpose = Literal["service", "follow_up", "marketing"]
 Why = Literal["repeated", "no_consent", "unreachable"]
@@ -51,6 +51,8 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str | None = None
     """Whose clock moments are told by, and quiet hours kept by. None: the shopper's, else UTC."""
     actor: str = SYSTEM
+    reply_to: UUID | None = None
+    """The message that this one answers."""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -75,17 +77,6 @@ class Outcome(msgspec.Struct, frozen=True):
     send_at: datetime | None = None
 
 
-class Reachable(msgspec.Struct, frozen=True):
-    """A person as somebody who can be written to."""
-
-    locale: str
-    addresses: Mapping[MessageChannel, str]
-    shopper_id: UUID | None = None
-    contact_id: UUID | None = None
-    consents: Consents = Consents()
-    time_zone: str | None = None
-
-
 class _Row(msgspec.Struct, frozen=True):
     id: UUID
     reason: UUID
@@ -97,6 +88,8 @@ class _Row(msgspec.Struct, frozen=True):
     actor: str
     recipient: str
     locale: str
+    time_zone: str | None
+    reply_to: UUID | None
     subject: str
     body: str
     html: str | None
@@ -105,32 +98,15 @@ class _Row(msgspec.Struct, frozen=True):
     sent_at: datetime | None
 
 
-class _Contact(msgspec.Struct, frozen=True):
-    id: UUID
-    shopper_id: UUID | None
-    email: str | None
-    phone: str | None
-    locale: str
-
-
-class _Shopper(msgspec.Struct, frozen=True):
-    asked: UUID
-    id: UUID
-    email: str | None
-    phone: str | None
-    locale: str
-
-
 _MOMENT = DateTime(timezone=True)
-_IDS = bindparam("ids", type_=ARRAY(Uuid()))
 _NEW = records_of(
     "written",
-    **{name: Uuid() for name in ("id", "reason", "shopper_id", "contact_id")},
+    **{name: Uuid() for name in ("id", "reason", "shopper_id", "contact_id", "reply_to")},
     **{
         name: Text()
         for name in (
-            "template", "purpose", "channel", "actor", "recipient", "locale", "subject", "body",
-            "html", "state",
+            "template", "purpose", "channel", "actor", "recipient", "locale", "time_zone",
+            "subject", "body", "html", "state",
         )
     },
     due_at=_MOMENT,
@@ -147,21 +123,6 @@ WRITE = Query(
     .returning(message.c.id),
     UUID,
 )
-CONTACTS = Query(
-    select(*(contact.c[name] for name in _Contact.__struct_fields__)).where(
-        contact.c.id == any_(_IDS)
-    ),
-    _Contact,
-)
-_asked, _row = shopper.alias("asked"), shopper.alias("row")
-_root = func.coalesce(_asked.c.merged_into, _asked.c.id)
-_OF_PERSON = [_asked.c.id.label("asked"), *(_row.c[n] for n in _Shopper.__struct_fields__[1:])]
-SHOPPERS = Query(
-    select(*_OF_PERSON)
-    .where(_asked.c.id == any_(_IDS), _row.c.id == _root)
-    .union_all(select(*_OF_PERSON).where(_asked.c.id == any_(_IDS), _row.c.merged_into == _root)),
-    _Shopper,
-)
 
 
 async def write(conn: Connection, new: Sequence[NewMessage], now: datetime) -> list[Outcome]:
@@ -169,8 +130,8 @@ async def write(conn: Connection, new: Sequence[NewMessage], now: datetime) -> l
 
     Raises `UnknownTemplate` and `ParameterMissing`, and then nothing is written.
     """
-    shoppers = await _shoppers(conn, [each.shopper_id for each in new if each.shopper_id])
-    contacts = await _contacts(conn, [each.contact_id for each in new if each.contact_id])
+    shoppers = await people.shoppers(conn, [each.shopper_id for each in new if each.shopper_id])
+    contacts = await people.contacts(conn, [each.contact_id for each in new if each.contact_id])
     meant: list[Reachable | None] = []
     for each in new:
         named = {each.shopper_id, each.contact_id, each.address} - {None}
@@ -223,8 +184,7 @@ def decide(
     message_id = ids.about(new.reason, new.template)
     if person is None:
         return _refused(message_id, "unreachable")
-    wanted = (new.channel,) if new.channel is not None else CHANNELS
-    open_to = [each for each in wanted if each in person.addresses]
+    open_to = [each for each in person.addresses if new.channel in {None, each}]
     if not open_to:
         return _refused(message_id, "unreachable")
     send_at = max(now, new.not_before or now)
@@ -265,6 +225,8 @@ def _row_of(
         actor=new.actor,
         recipient=person.addresses[outcome.channel],
         locale=person.locale,
+        time_zone=None if new.purpose == "service" else zone,
+        reply_to=new.reply_to,
         subject=said.subject,
         body=said.body,
         html=said.html,
@@ -272,48 +234,3 @@ def _row_of(
         due_at=outcome.send_at,
         sent_at=now if stays else None,
     )
-
-
-async def _shoppers(conn: Connection, asked: Sequence[UUID]) -> dict[UUID, Reachable]:
-    """Persons by any of their ids: what the root does not have, the oldest other row tells."""
-    if not asked:
-        return {}
-    rows: dict[UUID, list[_Shopper]] = {}
-    for row in await conn.run(SHOPPERS, ids=list(asked)):
-        rows.setdefault(row.asked, []).append(row)
-    allowed = await consents.of_many(
-        conn, {person: [row.id for row in of_person] for person, of_person in rows.items()}
-    )
-    found = {}
-    for person, (root, *others) in rows.items():
-        others.sort(key=lambda row: row.id)
-        ordered = [root, *others]
-        email = next((row.email for row in ordered if row.email), None)
-        phone = next((row.phone for row in ordered if row.phone), None)
-        found[person] = Reachable(
-            root.locale, addresses_of(email, phone), root.id, consents=allowed[person]
-        )
-    return found
-
-
-async def _contacts(conn: Connection, asked: Sequence[UUID]) -> dict[UUID, Reachable]:
-    if not asked:
-        return {}
-    return {
-        each.id: reachable(each.id, each.shopper_id, each.email, each.phone, each.locale)
-        for each in await conn.run(CONTACTS, ids=list(asked))
-    }
-
-
-def reachable(
-    contact_id: UUID, shopper_id: UUID | None, email: str | None, phone: str | None, locale: str
-) -> Reachable:
-    """An order's contact; the message is kept with the shopper where it is one's."""
-    own = contact_id if shopper_id is None else None
-    return Reachable(locale, addresses_of(email, phone), shopper_id, own)
-
-
-def addresses_of(email: str | None, phone: str | None) -> dict[MessageChannel, str]:
-    """By channel, what an address and a number reach."""
-    given: dict[MessageChannel, str | None] = {"email": email, "sms": phone, "whatsapp": phone}
-    return {channel: address for channel, address in given.items() if address}

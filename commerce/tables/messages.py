@@ -1,15 +1,27 @@
-"""Tables of the conversation with shoppers: messages, the retailer's own texts.
+"""Tables of the conversation with shoppers: messages, notes, devices, the retailer's own texts.
 
-Personal data stands in `message`; see `commerce.messages`.
+Personal data stands in all of them but `message_template`; see `commerce.messages`.
 """
 
-from sqlalchemy import CheckConstraint, Column, DateTime, Index, Integer, Table, Text, Uuid, text
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 
 from commerce.kernel.sql import metadata
 from commerce.tables.privacy import MESSAGE_CHANNELS
 
 MESSAGE_PURPOSES = ("service", "follow_up", "marketing")
 MESSAGE_STATES = ("queued", "sent", "delivered", "read", "failed", "suppressed", "received")
+PLATFORMS = ("ios", "android", "web")
 
 # The id is made of the reason and the template (`ids.about`): one message of a template for each
 # reason, without another index to say so.
@@ -30,6 +42,10 @@ message = Table(
     Column("subject", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("html", Text),
+    # Whose clock quiet hours are kept by.
+    Column("time_zone", Text),
+    # The message that this one answers.
+    Column("reply_to", Uuid),
     Column("state", Text, nullable=False),
     # Why it failed or was suppressed.
     Column("why", Text),
@@ -63,3 +79,59 @@ Index(
     message.c.contact_id,
     postgresql_where=text("contact_id IS NOT NULL"),
 )
+
+# A carrier said that there is nobody. Lifted when the address turns out to be somebody's.
+stopped_address = Table(
+    "stopped_address",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("why", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(f"channel IN {MESSAGE_CHANNELS}", name="channel"),
+)
+
+message_template = Table(
+    "message_template",
+    metadata,
+    Column("template", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("locale", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("html", Text),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(f"channel IN {MESSAGE_CHANNELS}", name="channel"),
+    CheckConstraint("html IS NULL OR channel = 'email'", name="html"),
+)
+
+preferred_channel = Table(
+    "preferred_channel",
+    metadata,
+    Column("shopper_id", Uuid, ForeignKey("shopper.id"), primary_key=True),
+    Column("channel", Text, nullable=False),
+    CheckConstraint(f"channel IN {MESSAGE_CHANNELS}", name="channel"),
+)
+
+push_device = Table(
+    "push_device",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("shopper_id", Uuid, ForeignKey("shopper.id"), nullable=False, index=True),
+    Column("platform", Text, nullable=False),
+    Column("token", Text, nullable=False, unique=True),
+    Column("used_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(f"platform IN {PLATFORMS}", name="platform"),
+)
+
+note = Table(
+    "note",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("shopper_id", Uuid, nullable=False),
+    Column("associate_id", Uuid, nullable=False),
+    Column("location_id", Uuid, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+Index("note_shopper_idx", note.c.shopper_id, note.c.created_at, note.c.id)
