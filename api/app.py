@@ -33,6 +33,7 @@ ROUTES: tuple[str, ...] = (
     "api.storefront.catalog",
     "api.storefront.stores",
     "api.storefront.availability",
+    "api.storefront.browsing",
     "api.storefront.carts",
     "api.storefront.orders",
     "api.storefront.payments",

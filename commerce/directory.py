@@ -85,6 +85,10 @@ class Picture:
         self._turn_to(now)
         return self._spots([(None, self.store(id_)) for id_ in ids])
 
+    def knows(self, id_: UUID) -> bool:
+        """Whether there is such a store."""
+        return id_ in self._by_id
+
     def store(self, id_: UUID) -> Store:
         """One store. Raises NotFound."""
         found = self._by_id.get(id_)

@@ -1,17 +1,21 @@
 """Growing logs are cut by month. Their keys are UUIDv7, so a month is a range of keys.
 
-Partitions exist three months ahead; a default partition catches what falls outside, and `stray`
-counts it, so that `/health` can say so. Making partitions twice, or twice at once, is harmless.
+Partitions exist from a week ago to three months ahead; a default partition catches what falls
+outside, and `stray` counts it, so that `/health` can say so. Making partitions twice, or twice at
+once, is harmless. Of a log that need not be kept for ever, `drop` takes whole months away.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import UUID
 
 from commerce.kernel.sql import Connection
 
-PARTITIONED = ("event", "stock_ledger")
+PARTITIONED = ("browsing_event", "event", "stock_ledger")
 MONTHS_AHEAD = 3
+LATE = timedelta(days=7)
+"""How old a key may be when it is written."""
+
 _LOCK = 7_236_014_906
 
 
@@ -21,10 +25,11 @@ def bound(moment: datetime) -> UUID:
 
 
 def months(now: datetime) -> list[tuple[datetime, datetime]]:
-    """This month and the next three, as half-open intervals in UTC."""
+    """This month, that of a week ago, and the next three, as half-open intervals in UTC."""
+    begun, present = (each.year * 12 + each.month - 1 for each in (now - LATE, now))
     starts = []
-    for ahead in range(MONTHS_AHEAD + 2):
-        year, month = divmod(now.year * 12 + now.month - 1 + ahead, 12)
+    for number in range(begun, present + MONTHS_AHEAD + 2):
+        year, month = divmod(number, 12)
         starts.append(datetime(year, month + 1, 1, tzinfo=UTC))
     return list(pairwise(starts))
 
@@ -51,6 +56,28 @@ async def _make(conn: Connection, table: str, name: str, start: UUID, end: UUID)
     await conn.driver.execute(
         f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')"
     )
+
+
+async def drop(conn: Connection, table: str, *, months_kept: int, now: datetime) -> list[str]:
+    """Take away the partitions of months that ended so long ago; their names.
+
+    Waits at most two seconds for those who read the table, so that nobody waits behind it.
+    """
+    year, month = divmod(now.year * 12 + now.month - 1 - months_kept, 12)
+    oldest = f"{table}_{datetime(year, month + 1, 1, tzinfo=UTC):%Y%m}"
+    await conn.driver.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    await conn.driver.execute("SET LOCAL lock_timeout = '2s'")
+    parts = await conn.driver.fetch(
+        "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+        " WHERE inhparent = to_regclass($1) AND relname ~ '_[0-9]{6}$' AND relname < $2"
+        " ORDER BY relname",
+        table,
+        oldest,
+    )
+    names = [row["relname"] for row in parts]
+    for name in names:
+        await conn.driver.execute(f"DROP TABLE {name}")
+    return names
 
 
 async def stray(conn: Connection) -> int:

@@ -55,6 +55,7 @@ x x x x x x x x  GET    /openapi.json
 . . . . . . . x  PUT    /v1/backoffice/stores/{code}
 . . . . . . . x  GET    /v1/backoffice/tax-zones
 . . . . . . . x  PUT    /v1/backoffice/tax-zones/{code}
+. x x x . . . x  POST   /v1/browsing-events
 . x x x . . . x  POST   /v1/carts
 . x x x . . . x  GET    /v1/carts/{cart_id}
 . x x x . . . x  DELETE /v1/carts/{cart_id}/checkout
@@ -79,6 +80,9 @@ x x x x x x x x  GET    /openapi.json
 . . x . . . . .  GET    /v1/orders/{order_id}/returnable
 . . x . . . . .  POST   /v1/orders/{order_id}/returns
 . . x . . . . .  GET    /v1/profile
+. . x . . . . .  DELETE /v1/profile/browsing
+. . x . . . . .  GET    /v1/profile/browsing
+. . x . . . . .  PUT    /v1/profile/browsing
 . . x . . . . .  GET    /v1/profile/consents
 . . x . . . . .  PUT    /v1/profile/consents
 . . x . . . . .  GET    /v1/profile/consents/history

@@ -1,6 +1,7 @@
 """Recurring work: what each sweep does, and that one that fails holds up no other."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 
 from api import database, sweeps
 from api.health import KEPT_SECONDS, Examiner
+from api.log import Log
 from api.sweeps import SWEEPS, Sweep, run_once
 from api.work import Work
 from commerce import access, customers, messages
@@ -140,6 +142,29 @@ async def test_partitions_are_made_ahead(db: Database, work: Work, clock: Moment
     names = [f"event_{start:%Y%m}" for start, _ in partitions.months(clock())]
     found = await db.pool.fetch("SELECT relname FROM pg_class WHERE relname = ANY($1)", names)
     assert {row["relname"] for row in found} == set(names)
+
+
+async def test_browsing_is_forgotten_by_whole_months_and_the_log_says_which(
+    db: Database, work: Work, clock: Moment
+) -> None:
+    began = f"browsing_event_{clock():%Y%m}"
+    out = io.BytesIO()
+    policy = msgspec.structs.replace(work.settings, browsing_retention_months=2)
+    log = Log("info", clock, out)
+    work = msgspec.structs.replace(work, settings=policy, log=log)
+
+    async def swept() -> list[list[str]]:
+        await run_once(work, sweep("browsing"))
+        log.flush()
+        return [msgspec.json.decode(line)["partitions"] for line in out.getvalue().splitlines()]
+
+    await run_once(work, sweep("partitions"))
+    clock.pass_by(days=62)
+    assert await swept() == []
+    clock.pass_by(days=31)
+    assert await swept() == [[began]]
+    async with db.reading() as conn:
+        assert await conn.driver.fetchval("SELECT to_regclass($1) IS NULL", began)
 
 
 async def test_codes_and_sessions_that_ran_out_long_ago_are_forgotten(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
+import asyncpg
 import pytest
 
 from commerce.kernel import clock, events, partitions
@@ -67,3 +68,45 @@ async def test_what_no_month_took_is_counted_and_finds_its_month_later(own_db: D
         assert await partitions.stray(conn) == 0
         (kept,) = await events.by_ids(conn, [partitions.bound(FAR)])
     assert (kept.at, kept.type) == (FAR, "test.happened")
+
+
+JANUARY = datetime(2026, 1, 3, tzinfo=UTC)
+
+
+def test_what_is_a_week_late_finds_its_month() -> None:
+    assert [start for start, _ in partitions.months(JANUARY)] == [
+        datetime(2025, 12, 1, tzinfo=UTC),
+        *(datetime(2026, month, 1, tzinfo=UTC) for month in (1, 2, 3, 4)),
+    ]
+    assert partitions.months(JANUARY.replace(day=8))[0][0] == JANUARY.replace(day=1)
+
+
+async def drop(db: Database, now: datetime, *, months_kept: int) -> list[str]:
+    async with db.transaction() as conn:
+        return await partitions.drop(conn, "browsing_event", months_kept=months_kept, now=now)
+
+
+async def test_months_that_are_kept_no_longer_go_whole(own_db: Database) -> None:
+    for year in (2029, 2030):
+        await ensure(own_db, FAR.replace(year=year))
+    last = FAR.replace(year=2030)
+    assert "browsing_event_202912" not in await drop(own_db, last, months_kept=12)
+    assert await drop(own_db, last, months_kept=11) == ["browsing_event_202912"]
+    assert await drop(own_db, last, months_kept=11) == []
+    assert await drop(own_db, last, months_kept=7) == [
+        f"browsing_event_2030{month}" for month in ("01", "02", "03")
+    ]
+    # No other log, and neither the months to come nor the default partition.
+    assert "event_202912" in await months(own_db)
+    await ensure(own_db, last)
+    async with own_db.reading() as conn:
+        assert await partitions.stray(conn) == 0
+
+
+async def test_a_reader_holds_up_a_drop_and_nobody_else(own_db: Database) -> None:
+    await ensure(own_db, FAR.replace(year=2029))
+    async with own_db.snapshot() as reader:
+        await reader.driver.fetch("SELECT id FROM browsing_event")
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await drop(own_db, FAR, months_kept=1)
+    assert "browsing_event_202912" in await drop(own_db, FAR, months_kept=1)
