@@ -203,7 +203,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
             name=op.f("consent_decision_purpose_check"),
         ),
         sa.CheckConstraint(
-            "source IN ('profile', 'counter', 'unsubscribe')",
+            "source IN ('profile', 'counter', 'unsubscribe', 'preference_centre', 'erasure')",
             name=op.f("consent_decision_source_check"),
         ),
         sa.PrimaryKeyConstraint("id", "shopper_id", name=op.f("consent_decision_pkey")),
@@ -220,7 +220,8 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("phone", sa.Text(), nullable=True),
         sa.Column("locale", sa.Text(), server_default=sa.text("'en'"), nullable=False),
         sa.CheckConstraint(
-            "email IS NOT NULL OR phone IS NOT NULL", name=op.f("contact_reachable_check")
+            "email IS NOT NULL OR phone IS NOT NULL OR name = ''",
+            name=op.f("contact_reachable_check"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("contact_pkey")),
     )
@@ -604,6 +605,13 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.PrimaryKeyConstraint("id", name=op.f("message_pkey")),
     )
     op.create_index(
+        "message_address_idx",
+        "message",
+        ["recipient"],
+        unique=False,
+        postgresql_where=sa.text("shopper_id IS NULL AND contact_id IS NULL"),
+    )
+    op.create_index(
         "message_contact_idx",
         "message",
         ["contact_id"],
@@ -753,6 +761,13 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.PrimaryKeyConstraint("id", name=op.f("orders_pkey")),
         sa.UniqueConstraint("number", name=op.f("orders_number_key")),
         postgresql_with={"fillfactor": "80"},
+    )
+    op.create_index(
+        "orders_guest_idx",
+        "orders",
+        ["contact_id"],
+        unique=False,
+        postgresql_where=sa.text("shopper_id IS NULL AND contact_id IS NOT NULL"),
     )
     op.create_index("orders_location_idx", "orders", ["location_id", "id"], unique=False)
     op.create_index(
@@ -1113,6 +1128,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         unique=True,
         postgresql_where=sa.text("ended_at IS NULL"),
     )
+    op.create_index(op.f("watch_shopper_id_idx"), "watch", ["shopper_id"], unique=False)
     op.create_index(
         "watch_waiting_idx",
         "watch",
