@@ -254,6 +254,11 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         ("API key invalid", "The key is unknown, revoked or has run out."),
         ("Clave de API no válida", "La clave no existe, fue revocada o ha caducado."),
     ),
+    access.FreshSignInRequired: Row(
+        403,
+        ("Sign in again", "This needs a sign-in within the last {within_seconds} s."),
+        ("Inicia sesión de nuevo", "Hace falta iniciar sesión en los últimos {within_seconds} s."),
+    ),
     access.SessionInvalid: Row(
         401,
         ("Session invalid", "The session has ended, or it does not belong to this key."),
@@ -295,6 +300,46 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         429,
         ("Too many codes", "Enough codes were sent. Try again in {retry_after_seconds} s."),
         ("Demasiados códigos", "Ya se enviaron varios. Repite en {retry_after_seconds} s."),
+    ),
+    customers.TokenRefused: Row(
+        401,
+        ("Token refused", "The token is not genuine, over, or not for us. Get a new one."),
+        ("Token rechazado", "El token no es auténtico, caducó o no es para nosotros. Pide otro."),
+    ),
+    customers.ExternalSignInOff: Row(
+        404,
+        ("No external sign-in", "Nobody signs in with tokens here. Ask for a code instead."),
+        ("Sin acceso externo", "Aquí no se entra con tokens. Pide un código."),
+    ),
+    customers.IssuerUnavailable: Row(
+        503,
+        ("Issuer unavailable", "The issuer's keys did not come. Retry in {retry_after_seconds} s."),
+        ("Emisor no disponible", "No llegaron sus claves. Repite en {retry_after_seconds} s."),
+    ),
+    customers.AddressTaken: Row(
+        409,
+        ("Address taken", "Another profile signs in with this. A store can join the two."),
+        ("Dirección en uso", "Otro perfil entra con ella. Una tienda puede unirlos."),
+    ),
+    customers.ProfileCodeRefused: Row(
+        422,
+        ("Profile code refused", "This code is not genuine, or too old. Show a new one."),
+        ("Código de perfil rechazado", "El código no es auténtico o es antiguo. Muestra otro."),
+    ),
+    customers.AlreadyOnePerson: Row(
+        409,
+        ("Already one person", "Both belong to the profile {shopper_id}."),
+        ("Ya son una persona", "Los dos pertenecen al perfil {shopper_id}."),
+    ),
+    customers.MergeStale: Row(
+        409,
+        ("Changed meanwhile", "One of the two has changed. Look at the preview again."),
+        ("Cambió entretanto", "Uno de los dos ha cambiado. Vuelve a compararlos."),
+    ),
+    customers.PersonTooLarge: Row(
+        409,
+        ("Too many profiles", "A person has at most {limit} profiles. Undo a merge first."),
+        ("Demasiados perfiles", "Una persona tiene como máximo {limit}. Deshaz otra unión antes."),
     ),
     # Payments and their provider
     payments.PaymentRunning: Row(

@@ -23,15 +23,17 @@ from sqlalchemy import Boolean, DateTime, Integer, Text, Time, Uuid, any_, bindp
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from commerce import customers
 from commerce.access import Principal, record_staff
 from commerce.kernel import events, ids
 from commerce.kernel.errors import InvalidField, NotFound
+from commerce.kernel.holdings import SHOPPER_IDS, Holding, document
 from commerce.kernel.sql import Connection, Query, either, records, records_of, rows_of
-from commerce.tables import consent_decision, quiet_hours, shopper
+from commerce.tables import consent_decision, quiet_hours
 
 Purpose = Literal["personal_service", "browsing_insight", "follow_up", "marketing"]
 MessageChannel = Literal["email", "sms", "whatsapp", "push"]
-Source = Literal["profile", "counter", "unsubscribe"]
+Source = Literal["profile", "counter", "unsubscribe", "preference_centre", "erasure"]
 
 SERVING: frozenset[Purpose] = frozenset({"personal_service", "browsing_insight"})
 """Purposes of looking: what staff may see. They have no channel."""
@@ -145,10 +147,6 @@ HISTORY = Query(
     .limit(bindparam("page", type_=Integer())),
     Decided,
 )
-LOCK_SHOPPER = Query(
-    select(shopper.c.id).where(shopper.c.id == bindparam("of")).with_for_update(key_share=True),
-    UUID,
-)
 _ROWS = records_of(
     "made",
     id=Uuid(),
@@ -207,12 +205,16 @@ async def decide(
     """Put decisions on record, in order, and tell who hangs on them; answers what holds now.
 
     What holds already is not written again, so repeating is harmless. Decisions of one person are
-    made one after the other: the shopper is locked, and time never runs backwards between them.
-    Raises `NotFound`, and `InvalidField` for a channel that the purpose does not have.
+    made one after the other: the person is locked, and time never runs backwards between them.
+    Raises `NotFound`, also for who was erased, and `InvalidField` for a channel that the purpose
+    does not have.
     """
     for number, each in enumerate(decisions):
         _check(number, each)
-    person_ids = await _lock(conn, shopper_id)
+    person = await customers.lock_person(conn, shopper_id)
+    if person.erased:
+        raise NotFound(kind="shopper", id=str(shopper_id))
+    person_ids = person.ids
     current = {(each.purpose, each.channel): each for each in (await of(conn, person_ids)).decided}
     at = max((now, *(each.at + _TICK for each in current.values())))
     made: list[Decided] = []
@@ -229,6 +231,16 @@ async def decide(
         await conn.run(INSERT, made=records(_rows(made, person_ids)))
     await events.record(conn, [_changed(each, person_ids[0], actor) for each in made], now=now)
     return Consents(tuple(current.values()))
+
+
+async def withdraw_all(
+    conn: Connection, shopper_id: UUID, source: Source, actor: str, now: datetime
+) -> None:
+    """Withdraw whatever is granted. Repeating it changes nothing. Raises `NotFound`."""
+    held = await of(conn, (await customers.lock_person(conn, shopper_id)).ids)
+    granted = [each for each in held.decided if each.granted]
+    withdrawn = [Decision(each.purpose, granted=False, channel=each.channel) for each in granted]
+    await decide(conn, shopper_id, withdrawn, source, actor, now)
 
 
 async def quiet_window(conn: Connection) -> QuietHours:
@@ -286,13 +298,6 @@ def _check(number: int, decision: Decision) -> None:
         raise InvalidField(path=f"/decisions/{number}/channel", reason=reason)
 
 
-async def _lock(conn: Connection, shopper_id: UUID) -> tuple[UUID, ...]:
-    """All ids of the person, root first, while nobody else decides for it."""
-    if await conn.first(LOCK_SHOPPER, of=shopper_id) is None:
-        raise NotFound(kind="shopper", id=str(shopper_id))
-    return (shopper_id,)
-
-
 def _rows(made: Sequence[Decided], person_ids: Sequence[UUID]) -> list[_New]:
     return [
         _New(
@@ -311,3 +316,15 @@ def _changed(decided: Decided, root: UUID, actor: str) -> events.Event:
         "granted": decided.granted,
     }
     return events.Event("consent.changed", "shopper", root, actor, what)
+
+
+HOLDINGS = (
+    Holding(
+        table="consent_decision",
+        export=Query(
+            select(document(consent_decision)).where(_made.shopper_id == SHOPPER_IDS), str
+        ),
+        stays="Ids and closed words: what was allowed when, and that all was withdrawn.",
+    ),
+)
+"""What is held about a person's decisions."""

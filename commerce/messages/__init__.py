@@ -6,6 +6,7 @@
 often it comes. `send` carries them. Personal data.
 """
 
+from commerce.messages.callbacks import MAX_TOLD, Told, apply
 from commerce.messages.links import Link, LinkInvalid, Links
 from commerce.messages.order_news import TEMPLATES, tell
 from commerce.messages.outbox import State, Written, page
@@ -25,6 +26,7 @@ from commerce.messages.writing import Address, NewMessage, Outcome, write
 
 __all__ = [
     "ATTEMPTS",
+    "MAX_TOLD",
     "TEMPLATES",
     "Address",
     "CallbackRefused",
@@ -39,8 +41,10 @@ __all__ = [
     "Outcome",
     "ParameterMissing",
     "State",
+    "Told",
     "UnknownTemplate",
     "Written",
+    "apply",
     "keep_uncarried",
     "page",
     "send",

@@ -21,6 +21,8 @@ class Reachable(msgspec.Struct, frozen=True):
     locale: str
     addresses: Mapping[MessageChannel, str]
     shopper_id: UUID | None = None
+    person_ids: tuple[UUID, ...] = ()
+    """All ids of a shopper, root first."""
     contact_id: UUID | None = None
     consents: Consents = Consents()
     time_zone: str | None = None
@@ -40,6 +42,8 @@ class _Shopper(msgspec.Struct, frozen=True):
     email: str | None
     phone: str | None
     locale: str
+    time_zone: str | None
+    merged_into: UUID | None
 
 
 class _OfShopper(msgspec.Struct, frozen=True):
@@ -61,8 +65,12 @@ _root = func.coalesce(_asked.c.merged_into, _asked.c.id)
 _OF_PERSON = [_asked.c.id.label("asked"), *(_row.c[n] for n in _Shopper.__struct_fields__[1:])]
 SHOPPERS = Query(
     select(*_OF_PERSON)
-    .where(_asked.c.id == any_(_IDS), _row.c.id == _root)
-    .union_all(select(*_OF_PERSON).where(_asked.c.id == any_(_IDS), _row.c.merged_into == _root)),
+    .where(_asked.c.id == any_(_IDS), _row.c.id == _root, _row.c.erased_at.is_(None))
+    .union_all(
+        select(*_OF_PERSON).where(
+            _asked.c.id == any_(_IDS), _row.c.merged_into == _root, _row.c.erased_at.is_(None)
+        )
+    ),
     _Shopper,
 )
 NEWEST_DEVICES = Query(
@@ -95,14 +103,22 @@ async def shoppers(conn: Connection, asked: Sequence[UUID]) -> dict[UUID, Reacha
         conn, {person: [row.id for row in of_person] for person, of_person in rows.items()}
     )
     found = {}
-    for person, (root, *others) in rows.items():
-        ordered = [root, *sorted(others, key=lambda row: row.id)]
+    for person, of_person in rows.items():
+        ordered = sorted(of_person, key=lambda row: (row.merged_into is not None, row.id))
+        root = ordered[0]
         email = next((row.email for row in ordered if row.email), None)
         phone = next((row.phone for row in ordered if row.phone), None)
         device = next((devices[row.id] for row in ordered if row.id in devices), None)
         likes = next((preferred[row.id] for row in ordered if row.id in preferred), None)
         addresses = _addresses(email, phone, device, likes)
-        found[person] = Reachable(root.locale, addresses, root.id, consents=allowed[person])
+        found[person] = Reachable(
+            root.locale,
+            addresses,
+            root.id,
+            tuple(row.id for row in ordered),
+            consents=allowed[person],
+            time_zone=next((row.time_zone for row in ordered if row.time_zone), None),
+        )
     return await _without_stopped(conn, found)
 
 
@@ -122,7 +138,7 @@ def reachable(
 ) -> Reachable:
     """An order's contact; the message is kept with the shopper where it is one's."""
     own = contact_id if shopper_id is None else None
-    return Reachable(locale, _addresses(email, phone), shopper_id, own)
+    return Reachable(locale, _addresses(email, phone), shopper_id, contact_id=own)
 
 
 def _addresses(

@@ -1,12 +1,20 @@
-"""What is held of the conversation with a person."""
+"""What is held of the conversation with a person: all of it goes."""
 
 from uuid import UUID
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import Table, delete, or_, select
 
-from commerce.kernel.holdings import ADDRESSES, CONTACT_IDS, SHOPPER_IDS, UNTIL, Holding, document
+from commerce.kernel.holdings import (
+    ADDRESSES,
+    CONTACT_IDS,
+    SHOPPER_IDS,
+    UNTIL,
+    Holding,
+    document,
+)
 from commerce.kernel.sql import Query
-from commerce.tables import message
+from commerce.tables import message, note, preferred_channel, push_device, stopped_address
+from commerce.tables.privacy import MESSAGE_CHANNELS
 
 OF_PERSON = or_(
     message.c.shopper_id.is_not(None) & (message.c.shopper_id == SHOPPER_IDS),
@@ -18,7 +26,40 @@ OF_PERSON = or_(
 )
 """Messages to a person: as a shopper, as the contact of an order, and those with codes."""
 
+_STOPPED = (
+    stopped_address.c.channel.in_(MESSAGE_CHANNELS),
+    stopped_address.c.address == ADDRESSES,
+    stopped_address.c.at <= UNTIL,
+)
+_NOTE = note.c.shopper_id == SHOPPER_IDS
+
+
+def _of_shopper(table: Table, *, without: tuple[str, ...] = ()) -> Holding:
+    """A table that has nothing but what a shopper gave."""
+    ours = table.c.shopper_id == SHOPPER_IDS
+    return Holding(
+        table=table.name,
+        export=Query(select(document(table, without=without)).where(ours), str),
+        erase=Query(delete(table).where(ours).returning(table.c.shopper_id), UUID),
+    )
+
+
 HOLDINGS = (
+    Holding(
+        table="note",
+        export=Query(select(document(note)).where(_NOTE), str),
+        erase=Query(delete(note).where(_NOTE).returning(note.c.id), UUID),
+        ids=Query(select(note.c.id).where(_NOTE), UUID),
+    ),
+    _of_shopper(preferred_channel),
+    _of_shopper(push_device, without=("token",)),
+    Holding(
+        table="stopped_address",
+        export=Query(select(document(stopped_address)).where(*_STOPPED), str),
+        erase=Query(
+            delete(stopped_address).where(*_STOPPED).returning(stopped_address.c.channel), str
+        ),
+    ),
     Holding(
         table="message",
         export=Query(select(document(message)).where(OF_PERSON), str),

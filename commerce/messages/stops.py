@@ -4,16 +4,15 @@ A shopper who changes the address has another one; who says that the old one wor
 back office.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import DateTime, Text, and_, any_, bindparam, delete, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import DateTime, Text, and_, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from commerce.access import Principal, record_staff
-from commerce.consents import CHANNELS, MessageChannel
+from commerce.consents import MessageChannel
 from commerce.kernel.errors import NotFound
 from commerce.kernel.sql import Connection, Query, rows_of
 from commerce.tables import stopped_address
@@ -55,12 +54,6 @@ LIFT = Query(
     .returning(stopped_address.c.channel),
     str,
 )
-FORGET = Query(
-    delete(stopped_address).where(
-        stopped_address.c.channel == any_(bindparam("channels", type_=ARRAY(Text()))),
-        stopped_address.c.address == any_(bindparam("addresses", type_=ARRAY(Text()))),
-    )
-)
 
 
 async def stop(
@@ -96,8 +89,3 @@ async def lift(
     await record_staff(
         conn, who, action="stopped_address.lifted", subject=channel, changes={}, now=now
     )
-
-
-async def forget(conn: Connection, addresses: Sequence[str]) -> None:
-    """Drop every trace of addresses: whose they were has been erased."""
-    await conn.run(FORGET, channels=list(CHANNELS), addresses=list(addresses))

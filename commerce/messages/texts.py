@@ -36,6 +36,8 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "pickup_ready": {**_ORDER, "store": _STORE, "code": "4K7P2M", "expires_at": _MOMENT},
     "refund_made": {**_ORDER, "amount": Money(4_500, "MXN"), "tender": "card"},
     "sign_in_code": {"code": "042137"},
+    "erasure_requested": {"numbers": ["7K3M9QX"]},
+    "address_code": {"code": "042137"},
     "abandoned_cart": {"name": "Ana", "items": "Camisa de lino, Falda midi"},
     "pickup_reminder": {**_PICKUP, "store": _STORE, "expires_at": _MOMENT},
     "back_in_stock": {"name": "Ana", "item": "Camisa de lino", "store": _STORE},

@@ -77,6 +77,20 @@ class Outcome(msgspec.Struct, frozen=True):
     send_at: datetime | None = None
 
 
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wrote to us; `recipient` is their address."""
+
+    id: UUID
+    channel: MessageChannel
+    recipient: str
+    locale: str
+    body: str
+    reply_to: UUID | None
+    shopper_id: UUID | None
+    contact_id: UUID | None
+    created_at: datetime
+
+
 class _Row(msgspec.Struct, frozen=True):
     id: UUID
     reason: UUID
@@ -118,6 +132,25 @@ WRITE = Query(
     .from_select(
         [*(c.name for c in _COLUMNS), "created_at"],
         select(*_COLUMNS, bindparam("now", type_=_MOMENT)).order_by(_NEW.c.id),
+    )
+    .on_conflict_do_nothing()
+    .returning(message.c.id),
+    UUID,
+)
+RECEIVE = Query(
+    upsert(message)
+    .values(
+        **{
+            name: bindparam(f"given_{name}", type_=message.c[name].type)
+            for name in Received.__struct_fields__
+        },
+        reason=bindparam("given_id", type_=Uuid()),
+        due_at=bindparam("given_created_at", type_=_MOMENT),
+        template="reply",
+        purpose="service",
+        actor="",
+        subject="",
+        state="received",
     )
     .on_conflict_do_nothing()
     .returning(message.c.id),
@@ -175,6 +208,12 @@ async def write_to(
         outcome if outcome.why or outcome.id in written else _refused(outcome.id, "repeated")
         for outcome in decided
     ]
+
+
+async def receive(conn: Connection, received: Received) -> bool:
+    """Keep a message that came in. Whether it is new: repeating changes nothing."""
+    given = {f"given_{name}": getattr(received, name) for name in Received.__struct_fields__}
+    return await conn.first(RECEIVE, **given) is not None
 
 
 def decide(

@@ -79,6 +79,11 @@ Index(
     message.c.contact_id,
     postgresql_where=text("contact_id IS NOT NULL"),
 )
+Index(
+    "message_address_idx",
+    message.c.recipient,
+    postgresql_where=text("shopper_id IS NULL AND contact_id IS NULL"),
+)
 
 # A carrier said that there is nobody. Lifted when the address turns out to be somebody's.
 stopped_address = Table(

@@ -19,6 +19,10 @@ x x x x x x x x  GET    /docs
 x x x x x x x x  GET    /health
 x x x x x x x x  GET    /metrics
 x x x x x x x x  GET    /openapi.json
+x x x x x x x x  GET    /preferences/{token}
+x x x x x x x x  POST   /preferences/{token}
+x x x x x x x x  GET    /unsubscribe/{token}
+x x x x x x x x  POST   /unsubscribe/{token}
 . x x x . x x x  GET    /v1/availability
 . x x x . x x x  POST   /v1/availability
 . . . . . . . x  GET    /v1/backoffice/associates
@@ -27,6 +31,10 @@ x x x x x x x x  GET    /openapi.json
 . . . . . . . x  PUT    /v1/backoffice/coupons/{code}
 . . . . . . . x  GET    /v1/backoffice/dead-messages
 . . . . . . . x  POST   /v1/backoffice/dead-messages/retry
+. . . . . . x x  GET    /v1/backoffice/duplicates
+. . . . . . x x  PUT    /v1/backoffice/duplicates/{duplicate_id}/dismissal
+. . . . . . . x  GET    /v1/backoffice/erasures
+. . . . . . . x  GET    /v1/backoffice/erasures/{erasure_id}
 . . . . . . . x  GET    /v1/backoffice/feed
 . . . . . . x x  POST   /v1/backoffice/import/{kind}
 . . . . . . x x  GET    /v1/backoffice/import/{kind}/example
@@ -36,11 +44,19 @@ x x x x x x x x  GET    /openapi.json
 . . . . . . . x  POST   /v1/backoffice/keys/{key_id}/rotate
 . . . . . . . x  GET    /v1/backoffice/locations
 . . . . . . . x  PUT    /v1/backoffice/locations/{code}
+. . . . . . x x  GET    /v1/backoffice/merges
+. . . . . . x x  POST   /v1/backoffice/merges
+. . . . . . x x  GET    /v1/backoffice/merges/preview
+. . . . . . x x  POST   /v1/backoffice/merges/{merge_id}/undo
 . . . . . . . x  GET    /v1/backoffice/messages
 . . . . . . . x  GET    /v1/backoffice/price-zones
 . . . . . . . x  PUT    /v1/backoffice/price-zones/{code}
 . . . . . . . x  GET    /v1/backoffice/quiet-hours
 . . . . . . . x  PUT    /v1/backoffice/quiet-hours
+. . . . . . . x  GET    /v1/backoffice/shopper-look-ups
+. . . . . . . x  GET    /v1/backoffice/shopper-views
+. . . . . . . x  POST   /v1/backoffice/shoppers/{shopper_id}/erasures
+. . . . . . . x  GET    /v1/backoffice/shoppers/{shopper_id}/export
 . . . . . . . x  GET    /v1/backoffice/skus/{sku}
 . . . . . . . x  PUT    /v1/backoffice/skus/{sku}
 . . . . . . . x  GET    /v1/backoffice/skus/{sku}/prices
@@ -56,19 +72,32 @@ x x x x x x x x  GET    /openapi.json
 . . . . . . . x  GET    /v1/backoffice/tax-zones
 . . . . . . . x  PUT    /v1/backoffice/tax-zones/{code}
 . x x x . . . x  POST   /v1/browsing-events
+. . x . . . . .  GET    /v1/carts
 . x x x . . . x  POST   /v1/carts
 . x x x . . . x  GET    /v1/carts/{cart_id}
 . x x x . . . x  DELETE /v1/carts/{cart_id}/checkout
 . x x x . . . x  PUT    /v1/carts/{cart_id}/checkout
+. x x x . . . x  DELETE /v1/carts/{cart_id}/claim
+. x x x . . . x  POST   /v1/carts/{cart_id}/code
 . x x x . . . x  DELETE /v1/carts/{cart_id}/coupon
 . x x x . . . x  PUT    /v1/carts/{cart_id}/coupon
+. x x x . . . x  GET    /v1/carts/{cart_id}/feed
 . x x x . . . x  PUT    /v1/carts/{cart_id}/lines/{sku}
 . x x x . . . x  PUT    /v1/carts/{cart_id}/order
+. . x . . . . .  PUT    /v1/carts/{cart_id}/saved/{sku}
 . . x . . . . .  PUT    /v1/carts/{cart_id}/shopper
 . x x x . . . x  PUT    /v1/carts/{cart_id}/store
 . x x x . x x x  GET    /v1/gtins/{gtin}
 . x x x . x x x  GET    /v1/items
 . x x x . x x x  GET    /v1/items/{code}
+. . x . . . . .  GET    /v1/lists
+. . x . . . . .  POST   /v1/lists
+. . x . . . . .  DELETE /v1/lists/{list_id}
+. . x . . . . .  PATCH  /v1/lists/{list_id}
+. . x . . . . .  PUT    /v1/lists/{list_id}/lines/{sku}
+. . x . . . . .  POST   /v1/lists/{list_id}/lines/{sku}/to-cart
+. . x . . . . .  DELETE /v1/lists/{list_id}/share
+. . x . . . . .  PUT    /v1/lists/{list_id}/share
 . . . . . x x x  GET    /v1/locations/{location_id}/stock/{sku}
 . . x . . . . .  GET    /v1/orders
 . x x x . . . x  POST   /v1/orders
@@ -79,17 +108,26 @@ x x x x x x x x  GET    /openapi.json
 . x x x . . . x  POST   /v1/orders/{order_id}/payments/refresh
 . . x . . . . .  GET    /v1/orders/{order_id}/returnable
 . . x . . . . .  POST   /v1/orders/{order_id}/returns
+. . x . . . . .  DELETE /v1/profile
 . . x . . . . .  GET    /v1/profile
+. . x . . . . .  PATCH  /v1/profile
+. . x . . . . .  POST   /v1/profile/addresses
+. . x . . . . .  POST   /v1/profile/addresses/{address_change_id}/confirm
 . . x . . . . .  DELETE /v1/profile/browsing
 . . x . . . . .  GET    /v1/profile/browsing
 . . x . . . . .  PUT    /v1/profile/browsing
+. . x . . . . .  GET    /v1/profile/code
 . . x . . . . .  GET    /v1/profile/consents
 . . x . . . . .  PUT    /v1/profile/consents
 . . x . . . . .  GET    /v1/profile/consents/history
+. . x . . . . .  GET    /v1/profile/export
+. . x . . . . .  GET    /v1/profile/views
 . . x . . . . .  GET    /v1/returns/{return_id}
 . . x . . . . .  POST   /v1/returns/{return_id}/cancel
 . x x x . . . x  POST   /v1/sessions
 . . x . . x x .  DELETE /v1/sessions/current
+. x x x . . . x  POST   /v1/sessions/external
+. x x x . x x x  GET    /v1/shared-lists/{list_id}
 . x x x . . . x  POST   /v1/sign-ins
 . x x x . x x x  GET    /v1/skus/{sku}
 . . . . . x x x  POST   /v1/store/baskets
@@ -99,6 +137,19 @@ x x x x x x x x  GET    /openapi.json
 . . . . . x x x  POST   /v1/store/baskets/{basket_id}/lines
 . . . . . x x x  DELETE /v1/store/baskets/{basket_id}/lines/{line_number}
 . . . . . x x x  POST   /v1/store/baskets/{basket_id}/sell
+. . . . . x x .  POST   /v1/store/cart-claims
+. . . . . x x .  GET    /v1/store/carts
+. . . . . x x .  GET    /v1/store/carts/{cart_id}
+. . . . . x x .  PUT    /v1/store/carts/{cart_id}/checkout
+. . . . . x x .  DELETE /v1/store/carts/{cart_id}/claim
+. . . . . x x .  DELETE /v1/store/carts/{cart_id}/coupon
+. . . . . x x .  PUT    /v1/store/carts/{cart_id}/coupon
+. . . . . x x .  GET    /v1/store/carts/{cart_id}/feed
+. . . . . x x .  PUT    /v1/store/carts/{cart_id}/lines/{sku}
+. . . . . x x .  DELETE /v1/store/carts/{cart_id}/payment-link
+. . . . . x x .  POST   /v1/store/carts/{cart_id}/payment-link
+. . . . . x x .  POST   /v1/store/carts/{cart_id}/sell
+. . . . . x x .  PUT    /v1/store/carts/{cart_id}/store
 . . . . . x x x  GET    /v1/store/feed
 . . . . . x x x  POST   /v1/store/orders/{order_id}/pay-due
 . . . x . x x x  GET    /v1/store/orders/{order_number}
@@ -121,8 +172,14 @@ x x x x x x x x  GET    /openapi.json
 . . . . . . x x  POST   /v1/store/returns/{return_id}/reject
 . . . . x x x x  POST   /v1/store/sessions
 . . . . . x x .  GET    /v1/store/sessions/current
+. . . . . x x .  POST   /v1/store/shopper-look-ups
+. . . . . x x .  POST   /v1/store/shopper-views
+. . . . . x x .  DELETE /v1/store/shopper-views/{view_id}
+. . . . . x x .  GET    /v1/store/shopper-views/{view_id}
+. . . . . x x .  GET    /v1/store/shopper-views/{view_id}/feed
 . x x x . x x x  GET    /v1/stores
 . x x x . x x x  GET    /v1/stores/{store_id}
+x x x x x x x x  POST   /v1/webhooks/messages
 x x x x x x x x  POST   /v1/webhooks/stripe
 """
 
@@ -143,7 +200,8 @@ def written() -> dict[str, set[str]]:
 
 
 WRITTEN = written()
-LAST_THE_END = sorted(operations(), key=lambda each: each.described["operationId"] == "end_session")
+ENDS = {"erase_profile", "end_session"}
+LAST_THE_END = sorted(operations(), key=lambda each: each.described["operationId"] in ENDS)
 """Whoever has signed out is nobody in all that follows."""
 
 
