@@ -46,6 +46,8 @@ CHANGES_ACCESS = frozenset(
         "cart.merged",
         "shopper.merged",
         "shopper.merge_undone",
+        "consent.changed",
+        "shopper_view.ended",
     }
 )
 """After these a key, a session or a person is verified anew: who is named, and `shopper_id`."""
@@ -84,7 +86,8 @@ class Entry:
 
     def __init__(self, event: Recorded, position: Position) -> None:
         self.event = event
-        self._position = position
+        self.position = position
+        """Behind the event."""
 
     @cached_property
     def for_staff(self) -> bytes:
@@ -102,7 +105,7 @@ class Entry:
             of.id, of.type, of.version, of.aggregate, of.aggregate_id, of.at, of.payload,
             of.location_id, actor,
         )  # fmt: skip
-        return block(self._position, of.type, msgspec.json.encode(shown))
+        return block(self.position, of.type, msgspec.json.encode(shown))
 
 
 def block(position: Position, kind: str, content: bytes) -> bytes:

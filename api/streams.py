@@ -93,6 +93,11 @@ LastEventId = Annotated[
 ]
 
 
+def _silently(_: Position) -> bytes:
+    """Most streams end without a last word."""
+    return b""
+
+
 class Feed:
     """The answer to one client: an ASGI application, so that it can be cut from outside."""
 
@@ -105,6 +110,7 @@ class Feed:
         after: str | None,
         allowed: Callable[[Principal], Awaitable[bool]],
         write: Callable[[Entry], bytes],
+        farewell: Callable[[Position], bytes] = _silently,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._services = services
@@ -113,6 +119,7 @@ class Feed:
         self._after = after
         self._allowed = allowed
         self._write = write
+        self._farewell = farewell
         self._heartbeat_seconds = heartbeat_seconds
         self._key = request.headers.get("x-api-key", "").encode("latin-1")
         self._authorization = request.headers.get("authorization", "").encode("latin-1")
@@ -168,6 +175,7 @@ class Feed:
                 stream.check_access = False
                 check_at = loop.time() + self._heartbeat_seconds
                 if not await self._still_allowed():
+                    yield self._farewell(self._reader.position)
                     return
                 if not stream.waiting:
                     yield b": heartbeat\nid: %b\n\n" % self._reader.position.cursor().encode()
