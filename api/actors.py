@@ -14,7 +14,7 @@ import msgspec
 
 from api.doorbell import BROKEN
 from api.work import Work
-from commerce import messages, settlement, shortfalls
+from commerce import matching, messages, privacy, settlement, shortfalls
 from commerce.kernel import deliveries, events
 from commerce.kernel.events import Recorded
 from commerce.kernel.sql import Busy, Connection
@@ -72,19 +72,39 @@ async def _warn_of_shortfalls(conn: Connection, work: Work, new: Sequence[Record
     await shortfalls.warn(conn, new, now=work.now())
 
 
+async def _match_shoppers(conn: Connection, work: Work, new: Sequence[Recorded]) -> None:
+    await matching.learn(conn, new, secret=work.secret, now=work.now())
+
+
+async def _wake_erasures(conn: Connection, work: Work, new: Sequence[Recorded]) -> None:
+    order_ids = [each.aggregate_id for each in new if each.aggregate == "order"]
+    await privacy.wake(conn, order_ids, now=work.now())
+
+
+async def _erase(work: Work) -> None:
+    await privacy.resume(work.database, now=work.now)
+
+
 tell_shopper = Together("tell_shopper", _tell_shopper, then=_send_messages)
 send_code = EachAlone("send_code", _send_code)
 settle_payments = EachAlone("settle_payments", _settle_payments, after_ms=AFTER_REQUEST_MS)
 warn_of_shortfalls = Together("warn_of_shortfalls", _warn_of_shortfalls)
+match_shoppers = Together("match_shoppers", _match_shoppers)
+
+erase_persons = Together("erase_persons", _wake_erasures, then=_erase)
 
 SUBSCRIPTIONS: dict[str, tuple[Actor, ...]] = {
     "order.payment_requested": (settle_payments,),
-    "order.placed": (tell_shopper,),
-    "order.cancelled": (tell_shopper, settle_payments),
+    "order.placed": (tell_shopper, match_shoppers),
+    "erasure.requested": (erase_persons,),
+    "order.cancelled": (tell_shopper, settle_payments, erase_persons),
+    "order.completed": (erase_persons, match_shoppers,),
     "pickup.ready": (tell_shopper,),
     "pickup.collected": (settle_payments,),
     "payment.refunded": (tell_shopper,),
     "return.received": (settle_payments,),
+    "shopper.joined": (match_shoppers,),
+    "shopper.changed": (match_shoppers,),
     "sign_in.code_requested": (send_code,),
     "stock.shortfall": (warn_of_shortfalls,),
 }

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from api import erased_list
 from api.relay import Tell
 from api.work import Work
-from commerce import access, carts, customers, fulfillment, settlement
+from commerce import access, carts, customers, fulfillment, privacy, settlement
 from commerce.kernel import deliveries, heartbeats, idempotency, partitions
 from commerce.kernel.sql import Connection
 from commerce.payments import PaymentRunning
@@ -105,11 +106,24 @@ async def _in_pages(work: Work, forget: Callable[..., Awaitable[int]]) -> None:
                 return
 
 
+async def _erase_persons(work: Work) -> None:
+    """Erasures that wait or were broken off, and the list of them that outlives a restore."""
+    await privacy.resume(work.database, now=work.now)
+    await erased_list.keep(work.database, work.settings.erased_file, now=work.now)
+
+
+async def _erase_restored(work: Work) -> None:
+    """At each start, too: that is when a restore was before."""
+    await erased_list.reapply(work.database, work.settings.erased_file, now=work.now)
+
+
 SWEEPS = (
     Sweep("holds", OFTEN_SECONDS, _expire_holds),
     Sweep("payments", OFTEN_SECONDS, _settle_payments),
     Sweep("pickups", OFTEN_SECONDS, _expire_pickups),
     Sweep("messages", OFTEN_SECONDS, _send_messages),
+    Sweep("erasures", OFTEN_SECONDS, _erase_persons),
+    Sweep("restored_persons", HOUR_SECONDS, _erase_restored),
     Sweep("idempotency_keys", HOUR_SECONDS, _forget_keys),
     Sweep("codes_and_sessions", HOUR_SECONDS, _forget_access),
     Sweep("carts", DAY_SECONDS, _forget_carts),

@@ -159,7 +159,9 @@ _ROWS = records_of(
     at=_MOMENT,
 )
 INSERT = Query(upsert(consent_decision).from_select([c.name for c in _ROWS.c], select(*_ROWS.c)))
-QUIET = Query(select(quiet_hours.c.starts, quiet_hours.c.ends), QuietHours)
+QUIET = Query(
+    select(quiet_hours.c.starts, quiet_hours.c.ends).where(quiet_hours.c.id == 1), QuietHours
+)
 _window = {"starts": bindparam("from_", type_=Time()), "ends": bindparam("until", type_=Time())}
 SET_QUIET = Query(
     upsert(quiet_hours)

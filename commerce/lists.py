@@ -36,6 +36,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from commerce.availability import TooMany
 from commerce.kernel import ids
 from commerce.kernel.errors import CommerceError, NotFound
+from commerce.kernel.holdings import SHOPPER_IDS, Holding, document
 from commerce.kernel.sql import Connection, Query, rows_of
 from commerce.pricing import Line, UnknownSku
 from commerce.tables import list_line, shopping_list, sku
@@ -345,3 +346,20 @@ def _check_room(after: ShoppingList) -> None:
 
 def _unknown(list_id: UUID) -> NotFound:
     return NotFound(kind="list", id=str(list_id))
+
+
+_OURS = shopping_list.c.shopper_id == SHOPPER_IDS
+_LINE_OF_OURS = list_line.c.list_id.in_(select(shopping_list.c.id).where(_OURS))
+HOLDINGS = (
+    Holding(
+        table="list_line",
+        export=Query(select(document(list_line)).where(_LINE_OF_OURS), str),
+        erase=Query(delete(list_line).where(_LINE_OF_OURS).returning(list_line.c.list_id), UUID),
+    ),
+    Holding(
+        table="shopping_list",
+        export=Query(select(document(shopping_list)).where(_OURS), str),
+        erase=Query(delete(shopping_list).where(_OURS).returning(shopping_list.c.id), UUID),
+    ),
+)
+"""What is held about a person's lists: all of it goes."""

@@ -3,7 +3,7 @@
 from commerce.kernel.machine import Machine
 
 CART = Machine(
-    open={"checkout", "merged"},
+    open={"checkout", "ordered", "merged"},  # ordered without a checkout: at a till
     checkout={"open", "ordered", "merged"},
     ordered=set(),
     merged=set(),

@@ -5,7 +5,7 @@ It prepares, its columns are what its rows become, and its plan looks up what it
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
+from datetime import datetime, time
 from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -33,6 +33,7 @@ NATIVE: dict[type, set[str]] = {
     float: {"float8"},
     bytes: {"bytea"},
     datetime: {"timestamptz"},
+    time: {"time"},
     NoneType: {"void"},
 }
 """Types that the driver gives as they are; everything else comes as JSONB."""
@@ -151,6 +152,8 @@ WHOLE = {
     "commerce.kernel.heartbeats.HEARTBEATS": "few processes",
     "commerce.kernel.readers.PRESENT": "few generations, the newest one",
     "commerce.messages.outbox.NEWEST_FIRST": "a page of all, in its order",
+    "commerce.privacy.erasing.NEWEST_FIRST": "a page of all, in its order",
+    "commerce.privacy.erasing.STAFF": "all who work here, once an erasure",
     "commerce.stores.ALL_STORES": "few stores, kept for a minute",
 }
 """What reads all of a table that stays small, or all of a large one once in a while."""

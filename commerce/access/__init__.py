@@ -40,11 +40,14 @@ from commerce.access.principal import (
 )
 from commerce.access.record import StaffEntry, record_staff, staff_record_page
 from commerce.access.sessions import (
+    FreshSignInRequired,
     SessionInvalid,
     StartedSession,
     authenticate,
+    end_of_shopper,
     end_session,
     forget_sessions,
+    require_fresh,
     start_shopper_session,
 )
 
@@ -53,6 +56,7 @@ __all__ = [
     "PERMISSIONS",
     "Associate",
     "Channel",
+    "FreshSignInRequired",
     "Key",
     "KeyInvalid",
     "KeyKind",
@@ -71,6 +75,7 @@ __all__ = [
     "associates",
     "authenticate",
     "create_key",
+    "end_of_shopper",
     "end_session",
     "forget_sessions",
     "hash_new_pins",
@@ -79,6 +84,7 @@ __all__ = [
     "permissions_of",
     "put_associate",
     "record_staff",
+    "require_fresh",
     "revoke_key",
     "rotate_key",
     "sign_in",

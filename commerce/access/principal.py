@@ -36,9 +36,14 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "order.read_own": ("shopper",),
     "return.request_own": ("shopper",),
     "profile.read_own": ("shopper",),
+    "profile.write_own": ("shopper",),
     "browsing.read_own": ("shopper",),
     "browsing.write_own": ("shopper",),
     "consent.decide_own": ("shopper",),
+    "profile.export_own": ("shopper",),
+    "profile.erase_own": ("shopper",),
+    "privacy.export": (),
+    "privacy.erase": (),
     "quiet_hours.write": (),
     # serving
     "order.read": ("integration", *_STAFF),
@@ -51,7 +56,10 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "return.receive": _STAFF,
     "return.approve_exception": ("manager",),
     "basket.sell": _STAFF,
+    "shopper.view": _STAFF,
+    "shopper_view.read": (),
     "cart.serve": _STAFF,
+    "shopper.merge": ("manager",),
     "feed.read": _STAFF,
     # access itself
     "session.start": _SHOPS,
@@ -80,11 +88,15 @@ PERSONAL = frozenset(
         "order.read_own",
         "return.request_own",
         "profile.read_own",
+        "profile.write_own",
         "browsing.read_own",
         "browsing.write_own",
         "consent.decide_own",
+        "profile.export_own",
+        "profile.erase_own",
         "session.end",
         "associate_session.read_own",
+        "shopper.view",
     }
 )
 """Of somebody who has signed in, and of nobody else: a key has no orders of its own."""

@@ -36,6 +36,7 @@ from commerce.tables.people import api_key, associate, session, shopper
 SHOPPER_LIFETIME = timedelta(days=30)
 ASSOCIATE_LIFETIME = timedelta(hours=12)
 """A shift; a tablet that was left lying about is of no use the next day."""
+FRESH = timedelta(minutes=15)
 _KEPT = timedelta(days=30)
 
 
@@ -43,6 +44,13 @@ class SessionInvalid(CommerceError):
     """There is no such session, or it has ended. Sign in again."""
 
     code = "session_invalid"
+
+
+class FreshSignInRequired(CommerceError):
+    """This needs a session that has only just begun. Sign in again, and repeat it."""
+
+    code = "fresh_sign_in_required"
+    within_seconds: int
 
 
 class StartedSession(msgspec.Struct, frozen=True):
@@ -133,6 +141,19 @@ OF_ASSOCIATE = Query(
     .with_for_update(key_share=True),
     UUID,
 )
+
+
+OF_SHOPPERS = Query(
+    select(session.c.id)
+    .where(
+        session.c.shopper_id == any_(bindparam("shopper_ids", type_=ARRAY(Uuid()))),
+        session.c.ended_at.is_(None),
+    )
+    .order_by(session.c.id)
+    .with_for_update(key_share=True),
+    UUID,
+)
+BEGAN = Query(select(session.c.created_at).where(session.c.id == bindparam("of")), datetime)
 
 
 async def authenticate(
@@ -227,6 +248,21 @@ async def end_of_associate(
 ) -> None:
     """End every session of an associate."""
     await end(conn, await conn.run(OF_ASSOCIATE, associate=associate_id), actor=actor, now=now)
+
+
+async def end_of_shopper(
+    conn: Connection, person_ids: Sequence[UUID], *, actor: str, now: datetime
+) -> None:
+    """End every session of a person."""
+    ended = await conn.run(OF_SHOPPERS, shopper_ids=list(person_ids))
+    await end(conn, ended, actor=actor, now=now)
+
+
+async def require_fresh(conn: Connection, who: Principal, *, now: datetime) -> None:
+    """For what a lost phone must not do. Raises `FreshSignInRequired`."""
+    began = await conn.first(BEGAN, of=who.session_id)
+    if began is None or began + FRESH < now:
+        raise FreshSignInRequired(within_seconds=int(FRESH.total_seconds()))
 
 
 def _principal(key: Key, live: _Live | None = None) -> Principal:

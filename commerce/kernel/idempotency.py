@@ -6,7 +6,8 @@ Business refusals are answers too; validation errors and faults of ours are not 
 the Agentic Commerce Protocol, the strictest that is published; kept 48 hours.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from uuid import UUID
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    any_,
     bindparam,
     delete,
     func,
@@ -32,6 +34,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from commerce.kernel.errors import CommerceError
 from commerce.kernel.sql import Connection, Query, metadata, rows_of
@@ -94,6 +97,13 @@ class Stored(msgspec.Struct, frozen=True):
     status: int | None
     answer: bytes | None
     resource_id: UUID | None
+
+
+class _Answered(msgspec.Struct, frozen=True):
+    principal_id: UUID
+    route: str
+    key: str
+    answer: bytes
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -169,6 +179,26 @@ FORGET = Query(
     delete(idempotency_key).where(tuple_(*_PRIMARY).in_(_OLD)).returning(idempotency_key.c.key), str
 )
 
+_OF_PRINCIPALS = idempotency_key.c.principal_id == any_(
+    bindparam("principals", type_=ARRAY(Uuid()))
+)
+FORGET_OF = Query(
+    delete(idempotency_key).where(_OF_PRINCIPALS).returning(idempotency_key.c.key), str
+)
+ANSWERS_OF = Query(
+    select(*_PRIMARY, idempotency_key.c.answer).where(
+        _OF_PRINCIPALS, idempotency_key.c.answer.is_not(None)
+    ),
+    _Answered,
+)
+_NAMED = rows_of("named", principal_id=Uuid(), route=Text(), key=Text())
+FORGET_THESE = Query(
+    delete(idempotency_key)
+    .where(tuple_(*_PRIMARY).in_(select(*(_NAMED.c[column.name] for column in _PRIMARY))))
+    .returning(idempotency_key.c.key),
+    str,
+)
+
 
 async def claim(conn: Connection, claims: Sequence[Claim]) -> list[Stored | CommerceError | None]:
     """Take the keys for this transaction. Per claim: None (go ahead), what is stored, or a refusal.
@@ -238,3 +268,30 @@ async def finish(conn: Connection, claim: Claim, status: int, body: bytes) -> by
 async def forget(conn: Connection, *, now: datetime, page: int) -> int:
     """Drop keys older than 48 hours, at most `page`; returns how many."""
     return len(await conn.run(FORGET, before=now - KEPT, page=page))
+
+
+async def forget_of(conn: Connection, principal_ids: Sequence[UUID]) -> int:
+    """Drop all keys of these principals; returns how many."""
+    return len(await conn.run(FORGET_OF, principals=list(principal_ids)))
+
+
+async def forget_naming(
+    conn: Connection, principal_ids: Sequence[UUID], names: Collection[str]
+) -> int:
+    """Drop the keys of these principals whose answers have one of these words; returns how many.
+
+    Reads all answers to them, which are those of two days.
+    """
+    wanted = re.compile(b"|".join(re.escape(name.encode()) for name in sorted(names)))
+    found = [
+        (each.principal_id, each.route, each.key)
+        async for each in conn.stream(ANSWERS_OF, principals=list(principal_ids))
+        if wanted.search(each.answer)
+    ]
+    if not found:
+        return 0
+    principals, routes, keys = zip(*found, strict=True)
+    rows = await conn.run(
+        FORGET_THESE, principal_id=list(principals), route=list(routes), key=list(keys)
+    )
+    return len(rows)

@@ -68,16 +68,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     public_url: Url = ""
     """Where shoppers reach this service, for links in messages. Empty: `http://host:port`."""
 
+    oidc_issuer: Url = ""
+    """Whose tokens sign shoppers in, exactly as they name it (`iss`). Empty: nobody's."""
+    oidc_audience: str = ""
+    """Whom those tokens are meant for (`aud`): this service, as the issuer knows it."""
+    oidc_jwks_url: Url = ""
+    """Where the issuer tells its keys."""
+
     browsing_retention_months: Annotated[int, Meta(ge=1, le=120)] = 13
     """How many whole months of browsing events are kept, beside the present one."""
 
     cart_retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 90
     """How long carts are kept that nobody touches and that never became an order."""
 
+    erased_list: Path | None = None
+    """The list of erased persons, which no restore may reach. Absent: in `state_dir`."""
+
     health_relay_lag_seconds: Seconds = 60.0
     """An older event that no actor has been told of makes `/health` answer 503."""
     health_sweep_lag_seconds: Seconds = 60.0
     """A dead hold that is older than this and not swept makes `/health` answer 503."""
+
+    @property
+    def erased_file(self) -> Path:
+        """Where it is written down who was erased."""
+        return self.erased_list or self.state_dir / "erased.jsonl"
 
     @property
     def direct_url(self) -> str:

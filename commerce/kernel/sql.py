@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, time
 from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, overload
@@ -130,7 +130,7 @@ def _inlined(statement: ClauseElement) -> ClauseElement:
     return visitors.cloned_traverse(statement, {}, {"bindparam": inline})
 
 
-_NATIVE = (UUID, str, int, bool, float, bytes, datetime, NoneType)
+_NATIVE = (UUID, str, int, bool, float, bytes, datetime, time, NoneType)
 
 
 def _is_native(annotation: Any) -> bool:

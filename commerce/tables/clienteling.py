@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from commerce.kernel.sql import metadata
 from commerce.tables.people import shopper
 
-LOOK_UP_KINDS = ("code", "phone", "email", "name", "order")
+LOOK_UP_KINDS = ("profile_code", "loyalty_code", "phone", "email", "name", "order")
 VIEW_PURPOSES = ("serve_in_store", "pickup", "return", "follow_up")
 VIEW_ENDINGS = ("closed", "expired", "session_ended", "consent_withdrawn", "merged", "erased")
 

@@ -1,6 +1,6 @@
 """Tables of people: shoppers and contacts, associates, keys and sessions, the staff record.
 
-Personal data stands in `shopper` and `contact` only; everything else names a person by id. Secrets
+Personal data stands in `shopper`, `contact` and `one_time_code` only; everything else names a person by id. Secrets
 are stored as digests.
 """
 
@@ -25,6 +25,8 @@ from commerce.kernel.sql import metadata
 
 KEY_KINDS = ("storefront", "integration", "tablet", "backoffice")
 ROLES = ("associate", "manager")
+TRAITS = ("email", "phone", "loyalty_code", "card")
+"""What two shoppers have in common who may be one person."""
 
 shopper = Table(
     "shopper",
@@ -35,8 +37,17 @@ shopper = Table(
     Column("name", Text),
     Column("locale", Text, nullable=False, server_default=text("'en'")),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("time_zone", Text),
+    Column("loyalty_code", Text, nullable=False, unique=True),
+    # Of a card that the shopper holds beside the own one; whose it is, nobody has checked.
+    Column("other_loyalty_code", Text),
+    Column("sizes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("preferences", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # The row that stands for the person: a root, which points nowhere itself.
     Column("merged_into", Uuid, ForeignKey("shopper.id")),
+    # Rises with each change, so that who decides about a merge decides about what they saw.
+    Column("revision", Integer, nullable=False, server_default=text("1")),
+    Column("erased_at", DateTime(timezone=True)),
     CheckConstraint("email = lower(email)", name="email"),
     CheckConstraint("merged_into <> id", name="merged_into"),
 )
@@ -44,6 +55,72 @@ Index(
     "shopper_merged_into_idx",
     shopper.c.merged_into,
     postgresql_where=text("merged_into IS NOT NULL"),
+)
+
+# Each row was merged at most once at a time, so what is not undone is a forest of pointers.
+shopper_merge = Table(
+    "shopper_merge",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("source_id", Uuid, ForeignKey("shopper.id"), nullable=False),
+    Column("target_id", Uuid, ForeignKey("shopper.id"), nullable=False, index=True),
+    Column("merged_at", DateTime(timezone=True), nullable=False),
+    Column("merged_by", Text, nullable=False),
+    Column("undone_at", DateTime(timezone=True)),
+    Column("undone_by", Text),
+    CheckConstraint("source_id <> target_id", name="two"),
+    CheckConstraint("(undone_at IS NULL) = (undone_by IS NULL)", name="undone"),
+)
+Index("shopper_merge_source_idx", shopper_merge.c.source_id)
+Index(
+    "shopper_merge_live_idx",
+    shopper_merge.c.source_id,
+    unique=True,
+    postgresql_where=text("undone_at IS NULL"),
+)
+
+# By whom an external issuer knows a shopper; its subject is a digest.
+shopper_identity = Table(
+    "shopper_identity",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject_hash", LargeBinary, primary_key=True),
+    Column("shopper_id", Uuid, ForeignKey("shopper.id"), nullable=False, index=True),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+
+# What two shoppers may have in common, as keyed digests.
+shopper_trait = Table(
+    "shopper_trait",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("shopper_id", Uuid, ForeignKey("shopper.id"), primary_key=True, index=True),
+    CheckConstraint(f"kind IN {TRAITS}", name="kind"),
+)
+
+shopper_duplicate = Table(
+    "shopper_duplicate",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("first_id", Uuid, ForeignKey("shopper.id"), nullable=False),
+    Column("second_id", Uuid, ForeignKey("shopper.id"), nullable=False, index=True),
+    Column("reasons", ARRAY(Text), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("found_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("first_id < second_id", name="two"),
+    CheckConstraint("state IN ('suggested', 'dismissed')", name="state"),
+)
+Index(
+    "shopper_duplicate_pair_idx",
+    shopper_duplicate.c.first_id,
+    shopper_duplicate.c.second_id,
+    unique=True,
+)
+Index(
+    "shopper_duplicate_suggested_idx",
+    shopper_duplicate.c.id,
+    postgresql_where=text("state = 'suggested'"),
 )
 
 contact = Table(
@@ -55,7 +132,14 @@ contact = Table(
     Column("email", Text),
     Column("phone", Text),
     Column("locale", Text, nullable=False, server_default=text("'en'")),
-    CheckConstraint("email IS NOT NULL OR phone IS NOT NULL", name="reachable"),
+    # Without a name it is what an erasure left.
+    CheckConstraint("email IS NOT NULL OR phone IS NOT NULL OR name = ''", name="reachable"),
+)
+
+Index(
+    "contact_shopper_idx",
+    contact.c.shopper_id,
+    postgresql_where=text("shopper_id IS NOT NULL"),
 )
 
 one_time_code = Table(
@@ -63,6 +147,8 @@ one_time_code = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("recipient", Text, nullable=False, index=True),
+    # Whose address it becomes; absent where somebody signs in.
+    Column("shopper_id", Uuid),
     Column("code_hash", LargeBinary, nullable=False),
     Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("created_at", DateTime(timezone=True), nullable=False),

@@ -79,6 +79,11 @@ Index(
     orders.c.id,
     postgresql_where=text("shopper_id IS NOT NULL"),
 )
+Index(
+    "orders_guest_idx",
+    orders.c.contact_id,
+    postgresql_where=text("shopper_id IS NULL AND contact_id IS NOT NULL"),
+)
 Index("orders_location_idx", orders.c.location_id, orders.c.id)
 Index(
     "orders_pending_idx",

@@ -934,7 +934,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("found", sa.Integer(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "kind IN ('code', 'phone', 'email', 'name', 'order')",
+            "kind IN ('profile_code', 'loyalty_code', 'phone', 'email', 'name', 'order')",
             name=op.f("shopper_look_up_kind_check"),
         ),
         sa.CheckConstraint(
