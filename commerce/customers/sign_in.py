@@ -1,4 +1,4 @@
-"""Signing in by a one-time code.
+"""Signing in by a one-time code, and showing by one that an address is one's own.
 
 A shopper signs in by mail or phone: a code goes out, and who tells it back is the shopper. Whether
 one exists is never told, and the first right code makes one. A code holds for ten minutes and five
@@ -9,6 +9,7 @@ stored only as a keyed digest; its text stands in the message that carries it an
 import hashlib
 import hmac
 import secrets
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,17 +19,22 @@ from sqlalchemy import (
     LargeBinary,
     Text,
     Uuid,
+    and_,
+    any_,
     bindparam,
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from commerce.access import Principal, StartedSession, start_shopper_session
 from commerce.customers.addresses import normal_email, normal_phone
 from commerce.customers.persons import Locale, Person, Shopper, person_of, put_shopper
+from commerce.customers.profile import set_address
 from commerce.kernel import events, ids
 from commerce.kernel.errors import CommerceError, InvalidField
 from commerce.kernel.sql import Connection, Database, Query
@@ -66,6 +72,14 @@ class StartedSignIn(msgspec.Struct, frozen=True):
     """For the message to the recipient; nobody else gets to see it."""
 
 
+Joining = Callable[[Connection, Person], Awaitable[None]]
+"""What a sign-in brings along: done in its transaction."""
+
+
+async def joins_nothing(_: Connection, __: Person) -> None:
+    """A sign-in that brings nothing along."""
+
+
 class _Code(msgspec.Struct, frozen=True):
     recipient: str
     code_hash: bytes
@@ -79,6 +93,7 @@ class _Sent(msgspec.Struct, frozen=True):
 
 _MOMENT = DateTime(timezone=True)
 _NOW = bindparam("now", type_=_MOMENT)
+_PERSON_IDS = bindparam("person_ids", type_=ARRAY(Uuid()))
 
 LOCK_RECIPIENT = Query(
     select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("to", type_=Text()), 0))),
@@ -99,6 +114,7 @@ INSERT_CODE = Query(
     insert(one_time_code).values(
         id=bindparam("sign_in_id", type_=Uuid()),
         recipient=bindparam("to", type_=Text()),
+        shopper_id=bindparam("whose", type_=Uuid()),
         code_hash=bindparam("hashed", type_=LargeBinary()),
         created_at=_NOW,
         expires_at=bindparam("until", type_=_MOMENT),
@@ -111,6 +127,10 @@ TAKE_CODE_TRY = Query(
         one_time_code.c.used_at.is_(None),
         one_time_code.c.expires_at > _NOW,
         one_time_code.c.tries < CODE_TRIES,
+        or_(
+            one_time_code.c.shopper_id == any_(_PERSON_IDS),
+            and_(one_time_code.c.shopper_id.is_(None), func.cardinality(_PERSON_IDS) == 0),
+        ),
     )
     .values(tries=one_time_code.c.tries + 1)
     .returning(one_time_code.c.recipient, one_time_code.c.code_hash),
@@ -136,9 +156,11 @@ async def start_sign_in(
     email: str | None,
     phone: str | None,
     now: datetime,
+    shopper_id: UUID | None = None,
 ) -> StartedSignIn:
     """Make a code for a mail address or a phone number; `secret` is the installation's.
 
+    With `shopper_id` it does not sign in: it makes the address that shopper's (`finish_address`).
     `messages.start_sign_in` sends it. Answers the same whether there is such a shopper or not.
     Raises `InvalidField`, `TooManyCodes`.
     """
@@ -153,6 +175,7 @@ async def start_sign_in(
         INSERT_CODE,
         sign_in_id=started.id,
         to=recipient,
+        whose=shopper_id,
         hashed=_digest(secret, started.id, recipient, code),
         now=now,
         until=started.expires_at,
@@ -171,27 +194,79 @@ async def finish_sign_in(
     code: str,
     locale: Locale,
     now: datetime,
+    joining: Joining = joins_nothing,
 ) -> tuple[StartedSession, Person]:
     """A session for who told the right code; a new shopper where there was none.
 
-    One transaction, which also commits the try of a wrong code. Raises `CodeRefused`.
+    One transaction, which also commits the try of a wrong code, and `joining`. Raises
+    `CodeRefused`.
     """
 
-    async def work(conn: Connection) -> tuple[StartedSession, Person] | CodeRefused:
-        sent = await conn.first(TAKE_CODE_TRY, sign_in_id=sign_in_id, now=now)
-        recipient = sent.recipient if sent is not None else ""
-        given = _digest(secret, sign_in_id, recipient, ids.normal_code(code))
-        if sent is None or not hmac.compare_digest(given, sent.code_hash):
-            return CodeRefused()
-        await conn.one(USE_CODE, sign_in_id=sign_in_id, now=now)
+    async def work(conn: Connection) -> tuple[StartedSession, Person] | None:
+        recipient = await _take(conn, sign_in_id, secret=secret, code=code, person_ids=(), now=now)
+        if recipient is None:
+            return None
         known = await _shopper(conn, recipient, locale, now)
-        started = await start_shopper_session(conn, who, known.id, now=now)
-        return started, await person_of(conn, known.id)
+        return await begin_session(conn, who, known.id, joining=joining, now=now)
 
     outcome = await db.commit(work)
-    if isinstance(outcome, CodeRefused):
-        raise outcome
+    if outcome is None:
+        raise CodeRefused
     return outcome
+
+
+async def begin_session(
+    conn: Connection, who: Principal, shopper_id: UUID, *, joining: Joining, now: datetime
+) -> tuple[StartedSession, Person]:
+    """Sign in who has shown to be this shopper, and join what they did before."""
+    person = await person_of(conn, shopper_id)
+    started = await start_shopper_session(conn, who, shopper_id, now=now)
+    await joining(conn, person)
+    return started, person
+
+
+async def finish_address(
+    db: Database, who: Principal, change_id: UUID, *, secret: bytes, code: str, now: datetime
+) -> Person:
+    """The address that the code went to becomes one of the shopper who has signed in.
+
+    One transaction, which also commits the try of a wrong code. Raises `CodeRefused`,
+    `AddressTaken`.
+    """
+    assert who.shopper_id is not None
+
+    async def work(conn: Connection) -> Person | None:
+        recipient = await _take(
+            conn, change_id, secret=secret, code=code, person_ids=who.person_ids, now=now
+        )
+        if recipient is None:
+            return None
+        return await set_address(conn, who, who.person_ids[0], recipient, now=now)
+
+    outcome = await db.commit(work)
+    if outcome is None:
+        raise CodeRefused
+    return outcome
+
+
+async def _take(
+    conn: Connection,
+    of: UUID,
+    *,
+    secret: bytes,
+    code: str,
+    person_ids: Sequence[UUID],
+    now: datetime,
+) -> str | None:
+    """Use a code up: where it was sent to, and nobody else may become known by that meanwhile."""
+    sent = await conn.first(TAKE_CODE_TRY, sign_in_id=of, person_ids=list(person_ids), now=now)
+    recipient = sent.recipient if sent is not None else ""
+    given = _digest(secret, of, recipient, ids.normal_code(code))
+    if sent is None or not hmac.compare_digest(given, sent.code_hash):
+        return None
+    await conn.one(USE_CODE, sign_in_id=of, now=now)
+    await conn.run(LOCK_RECIPIENT, to=recipient)
+    return recipient
 
 
 async def forget_codes(conn: Connection, *, now: datetime) -> None:

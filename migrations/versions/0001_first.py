@@ -1161,6 +1161,10 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("end_reason", sa.Text(), nullable=True),
         sa.CheckConstraint(
+            "end_reason IN ('removed', 'passed_on', 'consent_withdrawn', 'erased')",
+            name=op.f("client_book_entry_end_reason_check"),
+        ),
+        sa.CheckConstraint(
             "(ended_at IS NULL) = (end_reason IS NULL)", name=op.f("client_book_entry_ended_check")
         ),
         sa.ForeignKeyConstraint(
@@ -1549,7 +1553,9 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column("shopper_id", sa.Uuid(), nullable=False),
         sa.Column("template", sa.Text(), nullable=False),
         sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("message_id", sa.Uuid(), nullable=False),
         sa.Column("written_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("replied_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("visited_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("order_id", sa.Uuid(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
