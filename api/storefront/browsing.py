@@ -16,7 +16,7 @@ from api.refusals import InvalidRequest, RateLimited
 from api.services import Services, directory, services_of
 from commerce import browsing
 from commerce.access import Principal
-from commerce.browsing import Batch, Counts, Event, Interest, Searched, View, Viewed, Visited
+from commerce.browsing import Batch, Counts, Dated, Event, Interest, Searched, View, Viewed, Visited
 from commerce.browsing.events import MAX_EVENTS
 from commerce.kernel.coalesce import Coalescer
 from commerce.kernel.errors import InvalidField
@@ -89,7 +89,7 @@ async def record_browsing(request: Request[Any, Any, Any], data: NewBrowsing) ->
     batch = Batch(
         data.visitor_id, data.session_id, data.device, data.events, who.person_ids, services.now()
     )
-    return encoded(await services.part(_recordings).submit(batch))
+    return encoded(await services.part(_recordings).submit(browsing.dated(batch)))
 
 
 @get("/v1/profile/browsing", guards=[may("browsing.read_own")])
@@ -115,11 +115,11 @@ async def clear_browsing(who: Principal, conn: Connection) -> None:
     await browsing.clear(conn, who.person_ids)
 
 
-def _recordings(services: Services) -> Coalescer[Batch, Counts]:
+def _recordings(services: Services) -> Coalescer[Dated, Counts]:
     # Storing is one statement, so it needs no transaction around it, and wakes no reader of the
     # log, as there is nothing in the log.
     return Coalescer(
-        services.database, browsing.record, weigh=lambda batch: len(batch.events), writes=False
+        services.database, browsing.record, weigh=lambda dated: len(dated.rows), writes=False
     )
 
 

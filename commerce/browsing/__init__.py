@@ -16,12 +16,14 @@ from commerce.browsing.events import (
     Add,
     Batch,
     Counts,
+    Dated,
     Event,
     Remove,
     Scan,
     Search,
     StoreVisit,
     View,
+    dated,
 )
 from commerce.browsing.storing import record
 from commerce.browsing.summary import Browsing, Interest, Searched, Viewed, Visited
@@ -32,6 +34,7 @@ __all__ = [
     "Batch",
     "Browsing",
     "Counts",
+    "Dated",
     "Event",
     "Interest",
     "Remove",
@@ -44,6 +47,7 @@ __all__ = [
     "Visited",
     "choose",
     "clear",
+    "dated",
     "link",
     "recent",
     "record",

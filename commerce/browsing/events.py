@@ -8,8 +8,7 @@ stands for it, and the day before is asked as well. So a repetition within a day
 and one within a week where the client's clock is right.
 """
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Literal
 from uuid import UUID
@@ -22,10 +21,7 @@ MAX_EVENTS = 100
 _AHEAD = timedelta(days=31)
 """Partitions of the months to come exist at least for so long."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
-_MILLISECOND = timedelta(milliseconds=1)
-_LAST_MILLISECOND = 2**48 - 1
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 Code = Annotated[
@@ -115,13 +111,8 @@ class Row(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An event on its way into the table."""
 
     id: str
-    visitor_id: UUID
-    session_id: UUID
-    device: str
     type: str
     at: datetime
-    received_at: datetime
-    shopper_id: UUID | None = None
     sku: str | None = None
     item: str | None = None
     query: str | None = None
@@ -129,15 +120,17 @@ class Row(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Dated(msgspec.Struct, frozen=True, gc=False):
-    """A row, whether its time was put right, and under which ids it may stand already."""
+    """A batch as it will be stored: ids made, times put right."""
 
-    row: Row
-    corrected: bool
-    elsewhere: tuple[str, ...]
+    batch: Batch
+    rows: list[Row]
+    times_corrected: int
+    elsewhere: dict[str, list[str]]
+    """Under which ids events with an impossible time may stand already, by the id in `rows`."""
 
 
-def dated(batch: Batch) -> Iterator[Dated]:
-    """The events of a batch as rows. A time after its receipt, or far before, becomes the receipt.
+def dated(batch: Batch) -> Dated:
+    """Make ids and put times right: one after its receipt, or far before, becomes the receipt.
 
     The server decides in which order things were received, so what was received later than
     another's sign-in is never taken for earlier.
@@ -145,36 +138,36 @@ def dated(batch: Batch) -> Iterator[Dated]:
     received_at = batch.received_at
     earliest, latest = received_at - LATE, received_at + _AHEAD
     visitor = batch.visitor_id.bytes
-    shopper_id = batch.person_ids[0] if batch.person_ids else None
+    rows = []
+    corrected = 0
+    elsewhere: dict[str, list[str]] = {}
     for event in batch.events:
         at = event.at
         digest = blake2b(visitor + event.id.bytes, digest_size=9).hexdigest()
         id_ = as_sent = _id(at, digest)
-        elsewhere: tuple[str, ...] = ()
-        if not earliest <= at <= latest - 2 * _DAY:
-            today = received_at.replace(hour=0, minute=0, second=0, microsecond=0)
-            by_day = _id(today, digest)
-            elsewhere = (as_sent, by_day, _id(today - _DAY, digest))
-            id_ = as_sent if earliest <= at <= latest else by_day
-        corrected = not earliest <= at <= received_at
-        row = Row(
-            id_,
-            batch.visitor_id,
-            batch.session_id,
-            batch.device,
-            _TYPES[type(event)],
-            received_at if corrected else at,
-            received_at,
-            shopper_id,
-            getattr(event, "sku", None),
-            getattr(event, "item", None),
-            getattr(event, "query", None),
-            getattr(event, "location_id", None),
+        if not earliest <= at <= received_at:
+            corrected += 1
+            if not earliest <= at <= latest - 2 * _DAY:
+                today = received_at.replace(hour=0, minute=0, second=0, microsecond=0)
+                by_day = _id(today, digest)
+                id_ = as_sent if earliest <= at <= latest else by_day
+                elsewhere[id_] = [as_sent, by_day, _id(today - _DAY, digest)]
+            at = received_at
+        rows.append(
+            Row(
+                id_,
+                _TYPES[type(event)],
+                at,
+                getattr(event, "sku", None),
+                getattr(event, "item", None),
+                getattr(event, "query", None),
+                getattr(event, "location_id", None),
+            )
         )
-        yield Dated(row, corrected, elsewhere)
+    return Dated(batch, rows, corrected, elsewhere)
 
 
 def _id(moment: datetime, digest: str) -> str:
     """A UUIDv7 of that millisecond, in hexadecimal; its random part is the digest."""
-    milliseconds = max(0, min((moment - _EPOCH) // _MILLISECOND, _LAST_MILLISECOND))
+    milliseconds = max(0, int(moment.timestamp() * 1000))
     return f"{milliseconds:012x}7{digest[:3]}8{digest[3:]}"

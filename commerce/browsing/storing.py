@@ -1,36 +1,61 @@
 """Events are written: many batches of many devices in one statement."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import DateTime, Integer, Text, Uuid, any_, bindparam, case, cast, func, select
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Integer,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, array, insert
 
 from commerce.browsing.choices import off
-from commerce.browsing.events import Batch, Counts, Dated, Row, dated
+from commerce.browsing.events import Batch, Counts, Dated, Row
 from commerce.kernel.sql import Connection, Query, records, records_of
 from commerce.tables import browsing_event
 
 _MOMENT = DateTime(timezone=True)
-_NEW = records_of(
-    "e",
-    id=Uuid(),
+_BATCHES = records_of(
+    "batches",
     visitor_id=Uuid(),
     shopper_id=Uuid(),
     session_id=Uuid(),
     device=Text(),
-    type=Text(),
-    sku=Text(),
-    item=Text(),
-    query=Text(),
-    location_id=Uuid(),
-    at=_MOMENT,
     received_at=_MOMENT,
+    events=JSON(),
 )
+# What is the same for a batch is sent once for it.
+_EVENTS = (
+    func.json_to_recordset(_BATCHES.c.events)
+    .table_valued(
+        column("id", Uuid()),
+        column("type", Text()),
+        column("sku", Text()),
+        column("item", Text()),
+        column("query", Text()),
+        column("location_id", Uuid()),
+        column("at", _MOMENT),
+        name="events",
+    )
+    .render_derived(with_types=True)
+    .lateral()
+)
+_NEW = [*(c for c in _BATCHES.c if c.name != "events"), *_EVENTS.c]
 _STORED = (
     insert(browsing_event)
-    .from_select([c.name for c in _NEW.c], select(_NEW).order_by(_NEW.c.id))
+    .from_select([c.name for c in _NEW], select(*_NEW).order_by(_EVENTS.c.id))
     .on_conflict_do_nothing()
     .returning(browsing_event.c.id)
     .cte("stored")
@@ -59,34 +84,35 @@ PRESENT = Query(
 )
 
 
-async def record(conn: Connection, batches: Sequence[Batch]) -> list[Counts]:
+class _Sent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    visitor_id: UUID
+    session_id: UUID
+    device: str
+    received_at: datetime
+    events: list[Row]
+    shopper_id: UUID | None = None
+
+
+async def record(conn: Connection, batches: Sequence[Dated]) -> list[Counts]:
     """Store the events of many batches; an answer for each batch, in order.
 
     Repeating events is harmless, also at the same time. Whose shopper has switched recording off is
     answered as not recorded. Each statement is good by itself, so no transaction is needed.
     """
-    unwilling = await _unwilling(conn, batches)
-    made = [[] if _among(unwilling, each) else list(dated(each)) for each in batches]
-    present = await _present(conn, made)
-    new: dict[str, Row] = {}
+    unwilling = await _unwilling(conn, [each.batch for each in batches])
+    taken = [each for each in batches if unwilling.isdisjoint(each.batch.person_ids)]
+    stored = await _store(conn, taken, await _present(conn, taken)) if taken else None
     counts = []
-    firsts: list[list[str]] = []
-    for events in made:
-        mine = []
-        for each in events:
-            row = each.row
-            if row.id not in new and present.isdisjoint(each.elsewhere):
-                new[row.id] = row
-                mine.append(row.id)
-        firsts.append(mine)
-    stored = await _store(conn, new)
-    for batch, events, mine in zip(batches, made, firsts, strict=True):
-        if not events:
-            counts.append(Counts(not_recorded=len(batch.events)))
-            continue
-        kept = len(mine) if stored is None else sum(id_ in stored for id_ in mine)
-        corrected = sum(each.corrected for each in events)
-        counts.append(Counts(kept, len(events) - kept, corrected))
+    for each in batches:
+        given = len(each.rows)
+        if not unwilling.isdisjoint(each.batch.person_ids):
+            counts.append(Counts(not_recorded=given))
+        elif stored is None:
+            counts.append(Counts(given, 0, each.times_corrected))
+        else:
+            mine = stored & {row.id for row in each.rows}
+            stored -= mine  # who of several brought it first, has stored it
+            counts.append(Counts(len(mine), given - len(mine), each.times_corrected))
     return counts
 
 
@@ -95,20 +121,31 @@ async def _unwilling(conn: Connection, batches: Sequence[Batch]) -> frozenset[UU
     return await off(conn, people) if people else frozenset()
 
 
-def _among(unwilling: frozenset[UUID], batch: Batch) -> bool:
-    return bool(batch.person_ids) and batch.person_ids[0] in unwilling
+async def _present(conn: Connection, batches: Sequence[Dated]) -> frozenset[str]:
+    """Which other ids of events with an impossible time are there already."""
+    asked = [UUID(id_) for each in batches for ids in each.elsewhere.values() for id_ in ids]
+    return frozenset([id_.hex for id_ in await conn.run(PRESENT, ids=asked)] if asked else ())
 
 
-async def _present(conn: Connection, made: Sequence[Sequence[Dated]]) -> frozenset[str]:
-    """Which of the other ids of events with an impossible time are there already."""
-    asked = [id_ for events in made for each in events for id_ in each.elsewhere]
-    found = await conn.run(PRESENT, ids=[UUID(id_) for id_ in asked]) if asked else []
-    return frozenset(id_.hex for id_ in found)
-
-
-async def _store(conn: Connection, new: Mapping[str, Row]) -> frozenset[str] | None:
+async def _store(
+    conn: Connection, batches: Sequence[Dated], present: frozenset[str]
+) -> set[str] | None:
     """The ids of those that were not there; None when that is all of them."""
-    if not new:
-        return None
-    (stored,) = await conn.run(STORE, e=records(list(new.values())), given=len(new))
-    return None if stored.ids is None else frozenset(id_.hex for id_ in stored.ids)
+    sent = [_sent(each, present) for each in batches]
+    given = sum(len(each.rows) for each in batches)
+    (stored,) = await conn.run(STORE, batches=records(sent), given=given)
+    return None if stored.ids is None else {id_.hex for id_ in stored.ids}
+
+
+def _sent(dated: Dated, present: frozenset[str]) -> _Sent:
+    batch, rows = dated.batch, dated.rows
+    if dated.elsewhere:
+        rows = [row for row in rows if present.isdisjoint(dated.elsewhere.get(row.id, ()))]
+    return _Sent(
+        batch.visitor_id,
+        batch.session_id,
+        batch.device,
+        batch.received_at,
+        rows,
+        batch.person_ids[0] if batch.person_ids else None,
+    )

@@ -1,15 +1,18 @@
 """The HTTP ceiling: a bare Litestar app on the same server flags, with none of our middleware.
 
 It decodes the same body as `POST /v1/orders` and looks up one key in memory. The second route
-answers as many bytes as an availability question gets, from an object that stands ready.
+answers as many bytes as an availability question gets, from an object that stands ready. The third
+decodes the same events as `POST /v1/browsing-events`.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from litestar import Litestar, Request, get, post
 from litestar.exceptions import NotAuthorizedException
+
+from commerce.browsing import Counts, Event
 
 KEYS = {"pk_bench": "bench"}
 
@@ -46,6 +49,15 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
     coupon_code: str
 
 
+class Browsing(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of the measured events."""
+
+    visitor_id: UUID
+    session_id: UUID
+    device: Literal["web", "app", "kiosk"]
+    events: Annotated[list[Event], msgspec.Meta(min_length=1, max_length=100)]
+
+
 class Answer(msgspec.Struct):
     """Something small."""
 
@@ -71,6 +83,15 @@ async def availability(request: Request, sku: str) -> Answer:  # type: ignore[ty
     return Answer(sku, 1)
 
 
+@post("/v1/browsing-events", status_code=200)
+async def record(request: Request, data: Browsing) -> Counts:  # type: ignore[type-arg]
+    """Decode, look up one key, answer."""
+    name = KEYS.get(request.headers.get("x-api-key", ""))
+    if name is None:
+        raise NotAuthorizedException
+    return Counts(len(data.events))
+
+
 def application() -> Litestar:
     """The app, made by the server's factory flag."""
-    return Litestar([place, availability], openapi_config=None, logging_config=None)
+    return Litestar([place, availability, record], openapi_config=None, logging_config=None)

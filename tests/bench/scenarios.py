@@ -15,6 +15,7 @@ import psycopg
 from commerce.kernel.money import Money
 from commerce.stripe_gateway import StripeGateway
 from tests.bench import database
+from tests.bench.browsing import measure_browsing, measure_summaries
 from tests.bench.measuring import CONTACT, Bench, Flow, Row, request
 from tests.bench.stack import COUPON, SKUS, STORES
 
@@ -188,6 +189,8 @@ ALL: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "cards": measure_cards,
     "availability": measure_availability,
     "lag": measure_lag,
+    "browsing": measure_browsing,
+    "summaries": measure_summaries,
 }
 
 

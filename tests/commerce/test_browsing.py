@@ -42,7 +42,7 @@ def search(words: str = "lino", at: datetime = NOW) -> Search:
 
 async def record(db: Database, *batches: Batch) -> list[Counts]:
     async with db.reading() as conn:
-        return await browsing.record(conn, batches)
+        return await browsing.record(conn, [browsing.dated(each) for each in batches])
 
 
 async def link(db: Database, visitor: UUID, *person: UUID, now: datetime) -> None:
