@@ -31,6 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from commerce import catalog, consents, stores
 from commerce.access import Principal
+from commerce.clienteling import ConsentMissing
 from commerce.follow_ups.rows import New, schedule
 from commerce.follow_ups.settings import settings
 from commerce.kernel import ids
@@ -47,13 +48,6 @@ CALLED_WITHIN = timedelta(hours=2)
 _PAGE = 500
 _LOCK = 7_236_014_911
 _FIRST = UUID(int=0)
-
-
-class ConsentMissing(CommerceError):
-    """The shopper has not allowed this. Ask them, and try again once they have."""
-
-    code = "consent_missing"
-    purpose: str
 
 
 class InStock(CommerceError):

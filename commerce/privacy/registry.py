@@ -19,6 +19,8 @@ from commerce.kernel.holdings import Holding
 from commerce.matching import personal as matching
 from commerce.messages import personal as messages
 from commerce.orders import personal as orders
+from commerce.outreach import personal as outreach
+from commerce.outreach import personal as outreach
 from commerce.payments import personal as payments
 from commerce.returns import personal as returns
 
@@ -30,6 +32,8 @@ HOLDINGS: tuple[Holding, ...] = (
     *lists.HOLDINGS,
     *clienteling.HOLDINGS,
     *follow_ups.HOLDINGS,
+    *outreach.HOLDINGS,
+    *outreach.HOLDINGS,
     *messages.HOLDINGS,
     *orders.HOLDINGS,
     *fulfillment.HOLDINGS,
@@ -47,6 +51,7 @@ NAMES_NOBODY: Mapping[str, str] = {
     "event": "Ids only, never personal data.",
     "idempotency_key": "Answers are kept for two days; an erasure drops those about the person.",
     "rate_window": "Counts requests of keys and ids, for some minutes.",
+    "store": "The address of a shop.",
     "staff_record": "Ids only, never a shopper's data.",
 }
 """Tables whose columns look as if they named a person, and why they do not, or how it is gone."""

@@ -25,6 +25,8 @@ from commerce.tables.privacy import MESSAGE_CHANNELS, WRITING_PURPOSES
 
 TRIGGERS = ("abandoned_cart", "pickup_reminder", "back_in_stock", "after_purchase")
 OUTREACH_OUTCOMES = ("replied", "reply_later", "not_interested")
+"""What an associate notes by hand."""
+END_REASONS = ("removed", "passed_on", "consent_withdrawn", "erased")
 
 # What the back office has changed of a trigger's settings; without a row the defaults hold.
 follow_up_settings = Table(
@@ -128,6 +130,7 @@ client_book_entry = Table(
     Column("ended_at", DateTime(timezone=True)),
     Column("end_reason", Text),
     CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended"),
+    CheckConstraint(f"end_reason IN {END_REASONS}", name="end_reason"),
 )
 Index(
     "client_book_entry_open_idx",
@@ -153,7 +156,9 @@ outreach = Table(
     Column("shopper_id", Uuid, nullable=False),
     Column("template", Text, nullable=False),
     Column("purpose", Text, nullable=False),
+    Column("message_id", Uuid, nullable=False),
     Column("written_at", DateTime(timezone=True), nullable=False),
+    Column("replied_at", DateTime(timezone=True)),
     Column("visited_at", DateTime(timezone=True)),
     # Bought within the days of `ATTRIBUTED_WITHIN` after it was written.
     Column("order_id", Uuid),

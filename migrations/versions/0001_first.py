@@ -1286,9 +1286,9 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
             ["shopper_id"], ["shopper.id"], name=op.f("push_device_shopper_id_fkey")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("push_device_pkey")),
-        sa.UniqueConstraint("token", name=op.f("push_device_token_key")),
     )
     op.create_index(op.f("push_device_shopper_id_idx"), "push_device", ["shopper_id"], unique=False)
+    op.create_index(op.f("push_device_token_idx"), "push_device", ["token"], unique=False)
     op.create_table(
         "refused_stock_line",
         sa.Column("file_id", sa.Uuid(), nullable=False),
