@@ -13,10 +13,12 @@ from commerce import (
     carts,
     clienteling,
     customers,
+    follow_ups,
     fulfillment,
     lists,
     messages,
     orders,
+    outreach,
     payments,
     pricing,
     provider,
@@ -233,6 +235,11 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         ("Parameter missing", "The message {template} also needs {missing}."),
         ("Falta un parámetro", "El mensaje {template} necesita además {missing}."),
     ),
+    messages.ConversationOver: Row(
+        409,
+        ("Conversation over", "They wrote too long ago to be answered here."),
+        ("Conversación terminada", "Escribió hace demasiado para contestarle aquí."),
+    ),
     messages.CallbackRefused: Row(
         400,
         ("Callback refused", "Nothing was noted: {reason}."),
@@ -438,6 +445,32 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         403,
         ("No consent", "The shopper does not allow {purpose}. Ask, or do without."),
         ("Sin consentimiento", "El cliente no permite {purpose}. Pregúntale, o prescinde."),
+    ),
+    # Follow-ups and outreach
+    follow_ups.InStock: Row(
+        409,
+        ("In stock", "There are {available} of {sku} at this store now."),
+        ("Hay existencias", "Ahora hay {available} de {sku} en esta tienda."),
+    ),
+    follow_ups.TooManyWatches: Row(
+        409,
+        ("Too many watches", "Nobody waits for more than {maximum} at once. End one first."),
+        ("Demasiados avisos", "Nadie espera más de {maximum} a la vez. Quita uno antes."),
+    ),
+    outreach.ClientOfColleague: Row(
+        409,
+        ("Client of a colleague", "A colleague serves this shopper. A manager can pass them on."),
+        ("Cliente de un colega", "Un colega atiende a este cliente. Un gerente puede cederlo."),
+    ),
+    outreach.OutreachCapReached: Row(
+        409,
+        ("Written to enough", "The next message to this client may go out from {next_at} on."),
+        ("Ya se le escribió", "El próximo mensaje a este cliente puede salir desde {next_at}."),
+    ),
+    outreach.ShopperUnreachable: Row(
+        409,
+        ("Unreachable", "This client has no address for a channel that they allow."),
+        ("Sin contacto", "Este cliente no tiene dirección para un canal que permite."),
     ),
     # Returns
     returns.OrderNotCompleted: Row(

@@ -1,6 +1,6 @@
 """Carts: what a shopper gathers, and the checkout that holds its stock until it becomes an order.
 
-    open -> checkout | merged ; checkout -> open | ordered | merged
+    open -> checkout | ordered | merged ; checkout -> open | ordered | merged
 
 Owns `cart`. An edit is one statement on one row, so edits at once lose nothing; editing a cart in
 checkout gives its hold back and opens it again. A checkout holds stock for every line and lives

@@ -120,9 +120,7 @@ def _decide(
     if found.order_id is not None:
         return found.order_id
     if found.demand_id is None:
-        return WrongState(
-            kind="cart", id=str(found.id), state=found.state, allowed=CART.sources("ordered")
-        )
+        return WrongState(kind="cart", id=str(found.id), state=found.state, allowed=["checkout"])
     if not found.held(now):
         return HoldExpired(demand_id=found.demand_id)
     return Placement(

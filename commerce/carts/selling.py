@@ -17,6 +17,7 @@ from commerce.kernel.errors import CommerceError
 from commerce.kernel.money import Money
 from commerce.kernel.sql import Connection
 from commerce.orders import Numbers, Order, Placement, Tender
+from inventory import stock
 
 
 class CartElsewhere(CommerceError):
@@ -67,6 +68,8 @@ async def sell(
         raise StoreNotChosen(cart_id=cart_id)
     if sale.kind == "carry_out" and not who.sees(before.location_id):
         raise CartElsewhere(cart_id=cart_id, location_id=before.location_id)
+    # Before the reservations, which the order takes over; what is carried out leaves the levels.
+    await stock.lock(conn, {(before.location_id, sku) for sku in before.lines})
     placement = _placement(before, who, sale, now)
     (placed,) = await orders.place(conn, [placement], numbers=numbers, now=now)
     if isinstance(placed, CommerceError):

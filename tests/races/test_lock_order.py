@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from commerce import carts, fulfillment, orders, returns, settlement
-from commerce.carts import Checkout, Owner
+from commerce.carts import Checkout, Owner, Sale
 from commerce.fulfillment import Cash, PickupCodeWrong
 from commerce.kernel import ids
 from commerce.kernel.money import Money
@@ -96,6 +96,56 @@ async def buy_by_cart(db: ObservedDatabase, shop: Shop) -> None:
     await begun(db, late.id)
     await complete(db, completion(late.id, 10_000), now=LATER)
     await begin(db, late.id, now=LATER)
+
+
+async def hand_a_cart_over(db: ObservedDatabase, shop: Shop) -> None:
+    """Merged at sign-in, claimed, moved with its hold, linked, sold, released; and forgotten."""
+    owner, who = shopper(), counter.associate(shop)
+    await full_cart(db, shop, (1, 1), owner=owner)
+    there = shop.stores[1].location_id
+    guest = await full_cart(db, shop, (0, 2), (2, 1))
+    await begun(db, guest.id)
+    taking = Owner(owner.person_ids, has_token=True)
+    staff = Owner((), has_token=False, store_ids=who.location_ids or ())
+
+    async def do(work: Work) -> Any:
+        async with db.transaction() as conn:
+            return await work(conn)
+
+    async def claim_and_release(conn: Connection) -> None:
+        code = await carts.make_code(conn, guest.id, owner, secret=counter.SECRET, now=NOW)
+        at = shop.stores[0].location_id
+        await carts.claim(conn, who, code=code.code, location_id=at, secret=counter.SECRET, now=NOW)
+        await carts.link(conn, who, guest.id, staff, now=NOW)
+        await carts.revoke_link(conn, who, guest.id, staff, now=NOW)
+        await carts.release(conn, guest.id, owner, actor=ACTOR, now=NOW)
+
+    async def move_to(conn: Connection, place: UUID) -> None:
+        await carts.move(
+            conn, mine.id, owner, location_id=place, demand_id=ids.uuid7(), actor=ACTOR, now=NOW
+        )
+
+    merged = await do(lambda conn: carts.merge_guest(conn, guest.id, taking, actor=ACTOR, now=NOW))
+    mine = merged.cart
+    sku = shop.skus[1].sku
+    await do(lambda conn: carts.save_for_later(conn, mine.id, owner, sku=sku, actor=ACTOR, now=NOW))
+    guest = mine
+    await do(claim_and_release)
+    await begun(db, mine.id, owner=owner)
+    await do(lambda conn: move_to(conn, there))
+    await do(lambda conn: move_to(conn, shop.stores[0].location_id))
+    seen = Money(32_000, "MXN")
+    sale = Sale(
+        order_id=ids.uuid7(), fulfillment_id=ids.uuid7(), kind="carry_out", seen=seen,
+        tender=Cash(seen), contact=None,
+    )  # fmt: skip
+    await do(
+        lambda conn: carts.sell(
+            conn, who, mine.id, owner, sale, numbers=Numbers(counter.SECRET), now=NOW
+        )
+    )
+    old = {"kept_for": timedelta(days=1), "now": NOW + timedelta(days=400), "page": 10}
+    await do(lambda conn: carts.forget(conn, **old))
 
 
 async def order_and_cancel(db: ObservedDatabase, shop: Shop) -> None:
@@ -249,6 +299,7 @@ async def test_every_verb_locks_in_the_one_order(
 ) -> None:
     shop = await make_shop(db, on_hand=100)
     await buy_by_cart(db, shop)
+    await hand_a_cart_over(db, shop)
     await order_and_cancel(db, shop)
     await pay_by_card(db, gateway, shop)
     for story_of in (at_the_counter, bring_back, at_the_till, move_stock):
