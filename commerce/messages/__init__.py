@@ -7,9 +7,12 @@ often it comes. `send` carries them. Personal data.
 """
 
 from commerce.messages.callbacks import MAX_TOLD, Told, apply
+from commerce.messages.devices import Device, Platform, put_device, remove_device
 from commerce.messages.links import Link, LinkInvalid, Links
+from commerce.messages.notes import MAX_NOTE, Note, add_note
 from commerce.messages.order_news import TEMPLATES, tell
 from commerce.messages.outbox import State, Written, page
+from commerce.messages.replying import ConversationOver, answer
 from commerce.messages.sending import (
     ATTEMPTS,
     Carrier,
@@ -22,33 +25,60 @@ from commerce.messages.sending import (
 from commerce.messages.sign_in import start_sign_in
 from commerce.messages.signing import CallbackRefused
 from commerce.messages.texts import ParameterMissing, UnknownTemplate
+from commerce.messages.timeline import (
+    Entry,
+    EventEntry,
+    MessageEntry,
+    NoteEntry,
+    Position,
+    messages_of,
+    order_timeline,
+    timeline,
+)
 from commerce.messages.writing import Address, NewMessage, Outcome, write
 
 __all__ = [
     "ATTEMPTS",
+    "MAX_NOTE",
     "MAX_TOLD",
     "TEMPLATES",
     "Address",
     "CallbackRefused",
     "Carrier",
     "Carriers",
+    "ConversationOver",
+    "Device",
+    "Entry",
+    "EventEntry",
     "Link",
     "LinkInvalid",
     "Links",
     "Message",
+    "MessageEntry",
     "NewMessage",
     "NotSent",
+    "Note",
+    "NoteEntry",
     "Outcome",
     "ParameterMissing",
+    "Platform",
+    "Position",
     "State",
     "Told",
     "UnknownTemplate",
     "Written",
+    "add_note",
+    "answer",
     "apply",
     "keep_uncarried",
+    "messages_of",
+    "order_timeline",
     "page",
+    "put_device",
+    "remove_device",
     "send",
     "start_sign_in",
     "tell",
+    "timeline",
     "write",
 ]

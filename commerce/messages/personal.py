@@ -38,7 +38,7 @@ def _of_shopper(table: Table, *, without: tuple[str, ...] = ()) -> Holding:
     """A table that has nothing but what a shopper gave."""
     ours = table.c.shopper_id == SHOPPER_IDS
     return Holding(
-        table=table.name,
+        table=str(table.name),
         export=Query(select(document(table, without=without)).where(ours), str),
         erase=Query(delete(table).where(ours).returning(table.c.shopper_id), UUID),
     )

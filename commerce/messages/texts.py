@@ -37,6 +37,7 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "refund_made": {**_ORDER, "amount": Money(4_500, "MXN"), "tender": "card"},
     "sign_in_code": {"code": "042137"},
     "erasure_requested": {"numbers": ["7K3M9QX"]},
+    "answer": {"text": "Mañana a las 10 está.", "store": _STORE},
     "address_code": {"code": "042137"},
     "abandoned_cart": {"name": "Ana", "items": "Camisa de lino, Falda midi"},
     "pickup_reminder": {**_PICKUP, "store": _STORE, "expires_at": _MOMENT},

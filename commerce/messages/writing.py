@@ -32,9 +32,10 @@ FALLBACK_ZONE = "UTC"
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message to write.
 
-    It goes to a shopper, to an order's contact, or to an `address` that is nobody's yet (a
-    sign-in); exactly one is named. Parameters may be strings, numbers, `Money`, moments, `Store`s,
-    and lists of mappings of those: the text shows them as its language does.
+    It goes to a shopper or to an order's contact; or to an `address`, which may be nobody's yet (a
+    sign-in) or one of theirs (an answer to what came from there). Parameters may be strings,
+    numbers, `Money`, moments, `Store`s, and lists of mappings of those: the text shows them as its
+    language does.
     """
 
     template: str
@@ -168,10 +169,11 @@ async def write(conn: Connection, new: Sequence[NewMessage], now: datetime) -> l
     meant: list[Reachable | None] = []
     for each in new:
         named = {each.shopper_id, each.contact_id, each.address} - {None}
-        assert len(named) == 1, f"a message goes to one person: {each.template} {each.reason}"
+        assert named, f"a message goes to somebody: {each.template} {each.reason}"
         if each.address is not None:
             to = each.address
-            meant.append(Reachable(to.locale, {to.channel: to.recipient}))
+            addresses = {to.channel: to.recipient}
+            meant.append(Reachable(to.locale, addresses, each.shopper_id, (), each.contact_id))
         elif each.shopper_id is not None:
             meant.append(shoppers.get(each.shopper_id))
         elif each.contact_id is not None:

@@ -124,7 +124,7 @@ push_device = Table(
     Column("id", Uuid, primary_key=True),
     Column("shopper_id", Uuid, ForeignKey("shopper.id"), nullable=False, index=True),
     Column("platform", Text, nullable=False),
-    Column("token", Text, nullable=False, unique=True),
+    Column("token", Text, nullable=False, index=True),
     Column("used_at", DateTime(timezone=True), nullable=False),
     CheckConstraint(f"platform IN {PLATFORMS}", name="platform"),
 )
