@@ -1,6 +1,7 @@
 """Shoppers as a store's associate meets them, over HTTP: known, consenting or not, and viewed."""
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import httpx
@@ -10,12 +11,13 @@ from api.services import Services
 from commerce import access, customers, orders
 from commerce.access import OPERATOR
 from commerce.customers import Contact
+from commerce.customers.merging import token_of
 from commerce.kernel import ids
 from commerce.kernel.money import Money
 from commerce.orders import Order, Placement
 from commerce.pricing import Basket, Line
 from tests.shop import Shop
-from tests.tablet import Tablet
+from tests.tablet import PIN, Tablet
 
 REASON = "Asked for a size"
 PERSONAL, BROWSING = "personal_service", "browsing_insight"
@@ -110,7 +112,7 @@ async def candidates(tablet: Tablet, **search: Any) -> list[dict[str, Any]]:
 
 async def candidate_of(tablet: Tablet, shopper: Known) -> str:
     """The candidate of a shopper who shows the loyalty code."""
-    (found,) = await candidates(tablet, kind="code", code=shopper.loyalty_code)
+    (found,) = await candidates(tablet, kind="loyalty_code", loyalty_code=shopper.loyalty_code)
     return str(found["id"])
 
 
@@ -134,3 +136,42 @@ async def viewed(tablet: Tablet, shopper: Known, purpose: str = "serve_in_store"
 def withheld(view: dict[str, Any]) -> dict[str, str]:
     """What a view does not show, and why."""
     return {each["field"]: each["why"] for each in view["withheld"]}
+
+
+async def aged(
+    services: Services, table: Literal["shopper_candidate", "shopper_view"], row_id: str,
+    by: timedelta,
+) -> None:  # fmt: skip
+    """Let time pass for a candidate or a view."""
+    statement = f"UPDATE {table} SET expires_at = expires_at - $1::interval WHERE id = $2"  # noqa: S608
+    async with services.database.pool.acquire() as driver:
+        await driver.execute(statement, by, UUID(row_id))
+
+
+async def signed_in_again(services: Services, tablet: Tablet) -> Tablet:
+    """The same associate at the same tablet, in another session."""
+    async with services.database.pool.acquire() as driver:
+        code, store = await driver.fetchrow(
+            "SELECT code, location_id FROM associate JOIN associate_store ON associate_id = id"
+            " WHERE id = $1",
+            UUID(tablet.associate_id),
+        )
+    key = {"X-API-Key": tablet.headers["X-API-Key"]}
+    body = {"associate_code": code, "pin": PIN, "location_id": str(store)}
+    answer = await tablet.http.post("/v1/store/sessions", json=body, headers=key)
+    assert answer.status_code == 201, answer.text
+    headers = key | {"Authorization": f"Bearer {answer.json()['secret']}"}
+    return Tablet(tablet.http, headers, tablet.associate_id)
+
+
+async def merged(services: Services, source_id: UUID, target_id: UUID) -> UUID:
+    """Two shoppers made one; the merge's id."""
+    async with services.database.transaction() as conn:
+        source = await customers.person_of(conn, source_id)
+        target = await customers.person_of(conn, target_id)
+        seen = token_of(source, target)
+        made = await customers.merge(
+            conn, OPERATOR, source_id=source_id, target_id=target_id, seen=seen,
+            now=services.now(),
+        )  # fmt: skip
+    return made.id

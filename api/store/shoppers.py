@@ -29,6 +29,7 @@ from commerce.clienteling import (
     ViewPurpose,
     Withheld,
 )
+from commerce.customers import ProfileCodeRefused
 from commerce.kernel.errors import InvalidField, NotFound
 from commerce.kernel.readers import Position
 from commerce.kernel.sql import Busy, Connection
@@ -86,7 +87,7 @@ class ViewSignal(msgspec.Struct, frozen=True):
 @post(
     "/v1/store/shopper-look-ups",
     guards=[may("shopper.view")],
-    opt=raises(InvalidField, LookUpLimitReached),
+    opt=raises(InvalidField, LookUpLimitReached, ProfileCodeRefused),
 )
 @no_key_needed("each call is another look-up, and counts")
 async def look_up(data: NewLookUp, who: Principal, services: Services, now: datetime) -> LookUp:

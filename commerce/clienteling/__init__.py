@@ -11,22 +11,16 @@ from commerce.clienteling.looking_up import (
     LOOK_UPS_PER_HOUR,
     MAX_CANDIDATES,
     STORE_LOOK_UPS_PER_HOUR,
-    ByCode,
-    ByEmail,
-    ByName,
-    ByOrder,
-    ByPhone,
     Candidate,
     LookedUp,
     LookUp,
-    LookUpKind,
     LookUpLimitReached,
-    Search,
     look_up,
     look_ups,
 )
 from commerce.clienteling.portrait import Portrait
 from commerce.clienteling.reading import Shown, show
+from commerce.clienteling.searches import LookUpKind, Search
 from commerce.clienteling.views import (
     VIEW_LIFETIME,
     CandidateExpired,
@@ -53,11 +47,6 @@ __all__ = [
     "MAX_CANDIDATES",
     "STORE_LOOK_UPS_PER_HOUR",
     "VIEW_LIFETIME",
-    "ByCode",
-    "ByEmail",
-    "ByName",
-    "ByOrder",
-    "ByPhone",
     "Candidate",
     "CandidateExpired",
     "CandidateUsed",

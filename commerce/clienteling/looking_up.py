@@ -9,7 +9,7 @@ for a few minutes, in this session. The same statements run whether anybody exis
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -31,12 +31,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from commerce import customers
 from commerce.access import Principal
+from commerce.clienteling.searches import (
+    ByEmail,
+    ByLoyaltyCode,
+    ByName,
+    ByPhone,
+    ByProfileCode,
+    LookUpKind,
+    Search,
+    normal,
+)
 from commerce.clienteling.views import ViewPurpose
 from commerce.fulfillment import pickup_code
 from commerce.kernel import ids
-from commerce.kernel.errors import CommerceError, InvalidField
+from commerce.kernel.errors import CommerceError
 from commerce.kernel.sql import Connection, Query, either, records, records_of
 from commerce.tables import (
     fulfillment,
@@ -54,51 +63,8 @@ MAX_HITS = 20
 """Rows that are looked at for a name: a person may have several."""
 LOOK_UPS_PER_HOUR = {"associate": 30, "manager": 60}
 STORE_LOOK_UPS_PER_HOUR = 300
-NAME_WORDS = 2
-NAME_LETTERS = 5
 _HOUR = timedelta(hours=1)
 _LAST_CHARACTER = "\U0010ffff"
-
-
-class ByCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="code", tag_field="kind"):
-    """By the loyalty code that the shopper shows, scanned or typed."""
-
-    code: Annotated[str, msgspec.Meta(min_length=1, max_length=32, examples=["7K2M9QX4TB"])]
-
-
-class ByPhone(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="phone", tag_field="kind"
-):
-    """By the whole international phone number."""
-
-    phone: Annotated[str, msgspec.Meta(min_length=1, max_length=32, examples=["+525512345678"])]
-
-
-class ByEmail(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="email", tag_field="kind"
-):
-    """By the whole email address."""
-
-    email: Annotated[str, msgspec.Meta(min_length=1, max_length=254, examples=["ana@example.com"])]
-
-
-class ByName(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="name", tag_field="kind"):
-    """By how a name begins: two words at least, accents and capitals do not matter."""
-
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, examples=["Ana Torres"])]
-
-
-class ByOrder(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="order", tag_field="kind"
-):
-    """By an order of one's own store; by another store's only with the code of its pickup."""
-
-    order_number: Annotated[str, msgspec.Meta(min_length=1, max_length=20, examples=["7K2M9QX"])]
-    pickup_code: Annotated[str, msgspec.Meta(min_length=1, max_length=16)] | None = None
-
-
-LookUpKind: TypeAlias = Literal["code", "phone", "email", "name", "order"]
-Search: TypeAlias = ByCode | ByPhone | ByEmail | ByName | ByOrder
 
 
 class LookUpLimitReached(CommerceError):
@@ -207,7 +173,8 @@ _NO_ORDER: tuple[ColumnElement[Any], ...] = (
     cast(null(), ARRAY(Uuid())).label("pickup_ids"),
 )
 _SOMEBODY = select(_ROOT.label("shopper_id"), *_NO_ORDER).where(shopper.c.erased_at.is_(None))
-BY_CODE = Query(_SOMEBODY.where(shopper.c.loyalty_code == bindparam("of")), _Hit)
+BY_ID = Query(_SOMEBODY.where(shopper.c.id == bindparam("of")), _Hit)
+BY_LOYALTY_CODE = Query(_SOMEBODY.where(shopper.c.loyalty_code == bindparam("of")), _Hit)
 BY_PHONE = Query(_SOMEBODY.where(shopper.c.phone == bindparam("of")), _Hit)
 BY_EMAIL = Query(_SOMEBODY.where(shopper.c.email == bindparam("of")), _Hit)
 _KEY = name_key(shopper.c.name)
@@ -307,13 +274,13 @@ async def look_up(
     """Find who may be meant, and put the look-up on record. Each call is another look-up.
 
     What was searched for is not kept. Raises InvalidField for a number, an address or a name that
-    cannot be searched for, and LookUpLimitReached; then nothing is on record.
+    cannot be searched for, ProfileCodeRefused, and LookUpLimitReached; then nothing is on record.
     """
     assert who.associate_id is not None
     assert who.session_id is not None
     assert who.location_ids
     at_store = who.location_ids[0]
-    wanted = _normal(search)
+    wanted = normal(search, secret, now)
     await _check_pace(conn, who, at_store, now)
     hits = await _hits(conn, who, search, wanted, secret)
     roots = {hit.shopper_id: hit.order_id for hit in hits}
@@ -377,8 +344,10 @@ async def _check_pace(conn: Connection, who: Principal, at_store: UUID, now: dat
 async def _hits(
     conn: Connection, who: Principal, search: Search, wanted: str, secret: bytes
 ) -> Sequence[_Hit]:
-    if isinstance(search, ByCode):
-        return await conn.run(BY_CODE, of=wanted)
+    if isinstance(search, ByProfileCode):
+        return await conn.run(BY_ID, of=UUID(wanted))
+    if isinstance(search, ByLoyaltyCode):
+        return await conn.run(BY_LOYALTY_CODE, of=wanted)
     if isinstance(search, ByPhone):
         return await conn.run(BY_PHONE, of=wanted)
     if isinstance(search, ByEmail):
@@ -393,26 +362,6 @@ async def _hits(
         if hit.mine
         or any(ids.same_code(shown, pickup_code(secret, each)) for each in hit.pickup_ids or ())
     ]
-
-
-def _normal(search: Search) -> str:
-    """What is searched for, in the form in which it is stored. Raises InvalidField."""
-    try:
-        if isinstance(search, ByPhone):
-            return customers.normal_phone(search.phone)
-        if isinstance(search, ByEmail):
-            return customers.normal_email(search.email)
-    except InvalidField as refused:
-        raise InvalidField(path=f"/search{refused.path}", reason=refused.reason) from None
-    if isinstance(search, ByCode):
-        return ids.normal_code(search.code)
-    if isinstance(search, ByOrder):
-        return ids.normal_code(search.order_number)
-    words = search.name.split()
-    if len(words) < NAME_WORDS or sum(map(len, words)) < NAME_LETTERS:
-        reason = f"Give {NAME_WORDS} words at least, of {NAME_LETTERS} letters together."
-        raise InvalidField(path="/search/name", reason=reason)
-    return " ".join(words)
 
 
 def _candidates(

@@ -199,8 +199,8 @@ async def open_view(
 ) -> Standing:
     """Open a view of a candidate. Without consent it shows what is in hand, and what is withheld.
 
-    Raises NotFound, also for a candidate of another session; CandidateUsed with the view that it
-    opened, CandidateExpired, PersonMerged.
+    Raises NotFound, also for a candidate of another session and for who was erased meanwhile;
+    CandidateUsed with the view that it opened, CandidateExpired, PersonMerged.
     """
     assert who.associate_id is not None
     assert who.session_id is not None
@@ -212,15 +212,16 @@ async def open_view(
         raise CandidateUsed(view_id=found.view_id)
     if found.expires_at <= now:
         raise CandidateExpired
-    person = await customers.persons_of(conn, [found.shopper_id])
-    person_ids = person.get(found.shopper_id, ())
-    if not person_ids or person_ids[0] != found.shopper_id:
+    person = await customers.person_of(conn, found.shopper_id)
+    if person.erased:
+        raise NotFound(kind="candidate", id=str(candidate_id))
+    if person.id != found.shopper_id:
         raise PersonMerged
-    granted = await consents.of(conn, person_ids)
+    granted = await consents.of(conn, person.ids)
     view = View(
         id=ids.uuid7(),
         shopper_id=found.shopper_id,
-        person_ids=list(person_ids),
+        person_ids=list(person.ids),
         order_id=found.order_id,
         associate_id=who.associate_id,
         session_id=who.session_id,
