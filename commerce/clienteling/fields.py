@@ -83,6 +83,9 @@ FIELDS: dict[str, Rule] = {
     **_seen(("serve_in_store",), "browsing_insight", "carts", _CART),
     **_seen(_ADVISING, "browsing_insight", "browsing", _BROWSING),
     **_seen(_ADVISING, "personal_service", "wishlist", "sku name quantity added_at"),
+    **_seen(
+        _ADVISING, "personal_service", "notes", "id body associate_name location_id created_at"
+    ),
     **_seen(("serve_in_store", "return", "follow_up"), "personal_service", "orders", _ORDER),
     **_seen(("serve_in_store", "return"), "personal_service", "returns", _RETURN),
     **_seen(("serve_in_store", "pickup"), "personal_service", "pickups", _PICKUP),

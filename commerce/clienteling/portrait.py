@@ -114,6 +114,16 @@ class WishSeen(msgspec.Struct, frozen=True):
     added_at: datetime
 
 
+class NoteSeen(msgspec.Struct, frozen=True):
+    """What an associate wrote down about the shopper."""
+
+    id: UUID
+    body: str
+    associate_name: str
+    location_id: UUID
+    created_at: datetime
+
+
 class ValueSeen(msgspec.Struct, frozen=True):
     """Figures of the shopper's newest orders, at most 200; money per currency.
 
@@ -148,6 +158,7 @@ class Portrait(msgspec.Struct, frozen=True, kw_only=True):
     carts: list[CartSeen] | None = None
     browsing: Browsing | None = None
     wishlist: list[WishSeen] | None = None
+    notes: list[NoteSeen] | None = None
     orders: list[OrderSeen] | None = None
     returns: list[ReturnSeen] | None = None
     pickups: list[PickupSeen] | None = None

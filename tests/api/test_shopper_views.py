@@ -33,7 +33,7 @@ from tests.tablet import Tablet, sign_in, told
 
 ALL_OF_IT = {
     "in_hand", "profile", "sizes", "preferences", "value", "carts", "browsing", "wishlist",
-    "orders", "returns", "pickups",
+    "notes", "orders", "returns", "pickups",
 }  # fmt: skip
 
 
@@ -108,6 +108,19 @@ async def test_with_consent_an_associate_sees_the_whole_shopper(
     assert shopper.keys() == ALL_OF_IT
 
 
+async def test_notes_of_associates_are_shown_with_who_wrote_them(
+    http: httpx.AsyncClient, services: Services, shop: Shop, eva: Tablet
+) -> None:
+    ana = await known(http, services, PERSONAL)
+    view = await viewed(eva, ana)
+    written = await eva.post(f"/shopper-views/{view['id']}/notes", body="Likes linen")
+    assert written.status_code == 201, written.text
+    (note,) = (await eva.get(f"/shopper-views/{view['id']}")).json()["shopper"]["notes"]
+    assert (note["id"], note["body"], note["associate_name"], note["location_id"]) == (
+        written.json()["id"], "Likes linen", "Eva", str(shop.stores[0].location_id),
+    )  # fmt: skip
+
+
 async def test_without_consent_only_what_is_in_hand_at_this_store_is_shown(
     http: httpx.AsyncClient, services: Services, shop: Shop, eva: Tablet
 ) -> None:
@@ -169,7 +182,7 @@ async def test_a_cart_handed_over_to_this_store_is_in_hand_without_consent(
         (
             "serve_in_store",
             {"profile", "sizes", "preferences", "value", "carts", "browsing", "wishlist",
-             "orders", "returns", "pickups", "in_hand.order", "in_hand.pickups",
+             "notes", "orders", "returns", "pickups", "in_hand.order", "in_hand.pickups",
              "in_hand.returns", "in_hand.carts"},
         ),
         ("pickup", {"profile", "pickups", "in_hand.order", "in_hand.pickups", "in_hand.carts"}),
@@ -180,7 +193,8 @@ async def test_a_cart_handed_over_to_this_store_is_in_hand_without_consent(
         ),
         (
             "follow_up",
-            {"profile", "sizes", "preferences", "value", "browsing", "wishlist", "orders"},
+            {"profile", "sizes", "preferences", "value", "browsing", "wishlist", "notes",
+             "orders"},
         ),
     ],
 )  # fmt: skip
