@@ -11,6 +11,7 @@ import pytest
 from api.services import Services
 from api.storefront.browsing import BATCHES_PER_MINUTE
 from commerce.browsing.events import MAX_EVENTS
+from tests.api.test_sessions import code_to
 from tests.everyone import headers_of
 from tests.shop import Shop, make_shop
 
@@ -156,6 +157,29 @@ async def test_another_shoppers_visitor_id_shows_nothing_of_theirs(
     await http.post(EVENTS, json=theirs, headers=other)
     for headers, words in ((shopper, "mine"), (other, "theirs")):
         assert [each["query"] for each in (await own(http, headers))["searches"]] == [words]
+
+
+async def test_what_a_device_did_before_the_sign_in_is_the_shoppers_from_then_on(
+    storefront: httpx.AsyncClient, services: Services
+) -> None:
+    visitor, found = uuid4(), []
+    for words in ("first", "second"):
+        await storefront.post(EVENTS, json=batch(event(query=words), visitor=visitor))
+        email = f"{uuid4().hex}@example.com"
+        asked = await storefront.post("/v1/sign-ins", json={"email": email})
+        begun = await storefront.post(
+            "/v1/sessions",
+            json={
+                "sign_in_id": asked.json()["sign_in_id"],
+                "code": await code_to(services.database, email),
+                "visitor_id": str(visitor),
+            },
+        )
+        assert begun.status_code == 201
+        found.append({"Authorization": f"Bearer {begun.json()['secret']}"})
+    for headers, words in zip(found, ("first", "second"), strict=True):
+        seen = await own(storefront, headers)
+        assert [each["query"] for each in seen["searches"]] == [words]
 
 
 NOT_AN_EVENT = {"type": "stare", "id": str(uuid4()), "at": at()}
