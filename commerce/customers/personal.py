@@ -180,14 +180,17 @@ SCAN_CONTACTS = Query(
 )
 
 
-async def contacts_of(
-    conn: Connection, shopper_ids: Sequence[UUID], addresses: Sequence[str], until: datetime
-) -> list[UUID]:
-    """Contacts of orders: the shoppers' own, and until then guests' with an address of theirs.
+async def own_contacts(conn: Connection, shopper_ids: Sequence[UUID]) -> list[UUID]:
+    """Contacts of the orders that these shoppers placed."""
+    return await conn.run(CONTACTS_OF_SHOPPERS, shopper_ids=list(shopper_ids))
 
-    Reads all contacts, page by page: seconds where there are millions, so not within a request.
+
+async def guest_contacts(conn: Connection, addresses: Sequence[str], until: datetime) -> list[UUID]:
+    """Contacts of guests, made until then, with one of these addresses.
+
+    Reads all contacts, page by page: seconds where there are millions.
     """
-    found = await conn.run(CONTACTS_OF_SHOPPERS, shopper_ids=list(shopper_ids))
+    found: list[UUID] = []
     after: UUID | None = UUID(int=0)
     while addresses and after is not None:
         part = await conn.one(

@@ -157,8 +157,10 @@ async def cancel(
     await _move(conn, order, "cancelled", closed_at=now, reason=reason)
     await conn.run(CANCEL_LINES, of=order_id)
     await payments.give_back(conn, order_id, actor=actor, now=now)
+    # The ledger stays for ever, so it does not hold what the shopper may have typed.
+    why = f"order_{pickup_becomes}"
     for share in order.fulfillments:
-        await reservations.release(conn, share.demand_id, actor=actor, now=now, reason=reason)
+        await reservations.release(conn, share.demand_id, actor=actor, now=now, reason=why)
     if order.head.coupon_code:
         await pricing.give_back(conn, order.head.coupon_code)
     await events.record(conn, _cancelled_facts(order, pickup_becomes, actor), now=now)

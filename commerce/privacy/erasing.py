@@ -38,7 +38,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from commerce import access, clienteling, consents, customers, messages
 from commerce.customers import Person
-from commerce.customers.personal import EMPTY_SHOPPERS, contacts_of
+from commerce.customers.personal import EMPTY_SHOPPERS, guest_contacts, own_contacts
 from commerce.kernel import events, holdings, idempotency, ids
 from commerce.kernel.clock import Clock
 from commerce.kernel.errors import NotFound
@@ -56,6 +56,8 @@ LEASE = timedelta(minutes=2)
 LOOK_AGAIN = timedelta(minutes=10)
 """After a pass that found something: longer than any request takes that began before."""
 WAIT = timedelta(minutes=1)
+"""For orders, returns and payments; what happens to an order wakes it sooner."""
+MESSAGE_WAIT = timedelta(seconds=5)
 PAGE = 100
 STAFF_AT_ONCE = 50
 
@@ -79,6 +81,7 @@ class _Work(msgspec.Struct, frozen=True):
     shopper_id: UUID
     shopper_ids: list[UUID]
     addresses: list[str]
+    guest_contact_ids: list[UUID] | None
     requested_at: datetime
 
 
@@ -118,6 +121,11 @@ _DUE = erasure.c.next_pass_at <= _NOW
 _LEASED = {"next_pass_at": bindparam("until", type_=_MOMENT)}
 DUE = Query(select(erasure.c.id).where(_DUE).order_by(erasure.c.next_pass_at).limit(PAGE), UUID)
 TAKE = Query(update(erasure).where(_THIS, _DUE).values(**_LEASED).returning(*_WORK), _Work)
+REMEMBER_GUESTS = Query(
+    update(erasure)
+    .where(_THIS)
+    .values(guest_contact_ids=bindparam("guests", type_=ARRAY(Uuid())), **_LEASED)
+)
 _NAME = bindparam("of_table", type_=Text())
 COUNT = Query(
     update(erasure)
@@ -242,15 +250,26 @@ async def carry_on(db: Database, erasure_id: UUID, *, now: Clock) -> None:
     work = await db.commit(take)
     if work is None:
         return
-    async with db.reading() as conn:
-        contact_ids = await contacts_of(conn, work.shopper_ids, work.addresses, work.requested_at)
-    scope = Scope(work.shopper_ids, contact_ids, work.addresses, until=work.requested_at, now=now())
+    scope = await _scope(db, work, now)
     found = await _forget_answers(db, work, scope, now)
     found += await _empty(db, work, scope, [each for each in HOLDINGS if not each.waits], now)
     if await _waits(db, work, scope, now):
         return
     found += await _empty(db, work, scope, [each for each in HOLDINGS if each.waits], now)
     await _finish(db, work, found, now)
+
+
+async def _scope(db: Database, work: _Work, now: Clock) -> Scope:
+    """By what the person is found. Guests' contacts are looked for once, and then remembered."""
+    guests = work.guest_contact_ids
+    async with db.reading() as conn:
+        own = await own_contacts(conn, work.shopper_ids)
+        if guests is None:
+            guests = await guest_contacts(conn, work.addresses, work.requested_at)
+    if work.guest_contact_ids is None:
+        async with db.transaction() as conn:
+            await conn.run(REMEMBER_GUESTS, of=work.id, guests=guests, until=now() + LEASE)
+    return Scope(work.shopper_ids, own + guests, work.addresses, until=work.requested_at, now=now())
 
 
 async def _empty(
@@ -304,9 +323,9 @@ async def _waits(db: Database, work: _Work, scope: Scope, now: Clock) -> bool:
     async def look(conn: Connection) -> bool:
         waits = await waits_of(conn, scope)
         if waits:
-            await conn.run(
-                NOTE_WAITS, of=work.id, waits=msgspec.to_builtins(waits), until=now() + WAIT
-            )
+            until = now() + (MESSAGE_WAIT if any(w.kind == "message" for w in waits) else WAIT)
+            named = msgspec.to_builtins(waits)
+            await conn.run(NOTE_WAITS, of=work.id, waits=named, until=until)
         return bool(waits)
 
     return await db.commit(look)

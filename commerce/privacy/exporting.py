@@ -8,7 +8,7 @@ import msgspec
 
 from commerce import customers
 from commerce.customers import Person
-from commerce.customers.personal import contacts_of
+from commerce.customers.personal import guest_contacts, own_contacts
 from commerce.kernel.errors import NotFound
 from commerce.kernel.holdings import Scope
 from commerce.kernel.sql import Connection
@@ -46,5 +46,6 @@ async def export(conn: Connection, shopper_id: UUID, *, now: datetime) -> AsyncI
 async def scope_of(conn: Connection, person: Person, now: datetime) -> Scope:
     """All by which a person is found who was not erased."""
     addresses = [*person.emails, *person.phones]
-    contact_ids = await contacts_of(conn, person.ids, addresses, now)
+    contact_ids = await own_contacts(conn, person.ids)
+    contact_ids += await guest_contacts(conn, addresses, now)
     return Scope(list(person.ids), contact_ids, addresses, until=now, now=now)

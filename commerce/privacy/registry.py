@@ -20,7 +20,6 @@ from commerce.matching import personal as matching
 from commerce.messages import personal as messages
 from commerce.orders import personal as orders
 from commerce.outreach import personal as outreach
-from commerce.outreach import personal as outreach
 from commerce.payments import personal as payments
 from commerce.returns import personal as returns
 
@@ -33,14 +32,13 @@ HOLDINGS: tuple[Holding, ...] = (
     *clienteling.HOLDINGS,
     *follow_ups.HOLDINGS,
     *outreach.HOLDINGS,
-    *outreach.HOLDINGS,
     *messages.HOLDINGS,
     *orders.HOLDINGS,
     *fulfillment.HOLDINGS,
     *payments.HOLDINGS,
     *returns.HOLDINGS,
-    *customers.HOLDINGS,
     *matching.HOLDINGS,
+    *customers.HOLDINGS,
 )
 
 NAMES_NOBODY: Mapping[str, str] = {

@@ -75,6 +75,8 @@ erasure = Table(
     Column("requested_by", Text, nullable=False),
     Column("requested_at", DateTime(timezone=True), nullable=False),
     Column("addresses", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    # Of orders that were placed as a guest from these addresses; NULL: not looked for yet.
+    Column("guest_contact_ids", ARRAY(Uuid)),
     Column("waits_for", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # Whoever works on it has it to itself until then; NULL: nothing more is to be done.

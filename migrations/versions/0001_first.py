@@ -300,6 +300,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         sa.Column(
             "addresses", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
+        sa.Column("guest_contact_ids", postgresql.ARRAY(sa.Uuid()), nullable=True),
         sa.Column(
             "waits_for",
             postgresql.JSONB(astext_type=sa.Text()),

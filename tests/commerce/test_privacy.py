@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from commerce import consents, customers, privacy
@@ -63,3 +64,15 @@ async def test_asked_twice_at_once_it_is_one_erasure(db: Database) -> None:
     async with db.transaction() as conn:
         log = await events.timeline(conn, asked[0].id)
     assert [each.type for each in log] == ["erasure.requested"]
+
+
+async def test_an_export_is_one_document_with_a_list_for_each_table(db: Database) -> None:
+    email = f"{uuid4().hex}@example.com"
+    async with db.transaction() as conn:
+        shopper_id = await new_shopper(conn, email)
+    async with db.snapshot() as conn:
+        pieces = [each async for each in privacy.export(conn, shopper_id, now=NOW)]
+    told = msgspec.json.decode(b"".join(pieces))
+    assert told["shopper_ids"] == [str(shopper_id)]
+    assert [row["email"] for row in told["held"]["shopper"]] == [email]
+    assert told["held"]["orders"] == []
