@@ -22,7 +22,7 @@ class Device:
         self.cart = cart
 
     async def send(
-        self, method: str, path: str = "", if_match: str | None = None, **body: Any
+        self, method: str, path: str = "", if_match: Any = None, **body: Any
     ) -> httpx.Response:
         """Send a request about the cart."""
         headers = self.headers | ({} if if_match is None else {"If-Match": if_match})
@@ -96,7 +96,7 @@ async def claim(tablet: Tablet, code: str) -> httpx.Response:
 
 
 async def at_store(
-    tablet: Tablet, method: str, path: str, if_match: str | None = None, **body: Any
+    tablet: Tablet, method: str, path: str, if_match: Any = None, **body: Any
 ) -> httpx.Response:
     """The associate does something to a claimed cart."""
     headers = tablet.headers | {"Idempotency-Key": uuid4().hex}

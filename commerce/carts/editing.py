@@ -233,7 +233,7 @@ async def _run(
     found = await lock_live(conn, edit.cart_id, edit.owner, now=now)
     if edit.expected not in (None, found.revision):
         raise CartChanged(cart_id=found.id, revision=found.revision)
-    if found.state == CART.initial:
-        return None
-    await reopen(conn, found, actor=edit.actor, now=now)
+    # Under the lock its state is certain: somebody else may have opened it at this moment.
+    if found.state != CART.initial:
+        await reopen(conn, found, actor=edit.actor, now=now)
     return await conn.first(query, **values | {"expected": None})

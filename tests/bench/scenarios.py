@@ -16,6 +16,7 @@ from commerce.kernel.money import Money
 from commerce.stripe_gateway import StripeGateway
 from tests.bench import database
 from tests.bench.browsing import measure_browsing, measure_summaries
+from tests.bench.live import measure_live
 from tests.bench.measuring import CONTACT, Bench, Flow, Row, request
 from tests.bench.stack import COUPON, SKUS, STORES
 
@@ -191,6 +192,7 @@ ALL: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "lag": measure_lag,
     "browsing": measure_browsing,
     "summaries": measure_summaries,
+    "live": measure_live,
 }
 
 
