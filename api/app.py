@@ -67,6 +67,7 @@ ROUTES: tuple[str, ...] = (
     "api.backoffice.keys",
     "api.backoffice.merges",
     "api.backoffice.messages",
+    "api.backoffice.message_templates",
     "api.backoffice.associates",
     "api.backoffice.privacy",
     "api.backoffice.quiet_hours",

@@ -235,6 +235,11 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         ("Parameter missing", "The message {template} also needs {missing}."),
         ("Falta un parámetro", "El mensaje {template} necesita además {missing}."),
     ),
+    messages.TemplateInvalid: Row(
+        422,
+        ("Template invalid", "{part}, line {line}: {reason}."),
+        ("Plantilla no válida", "{part}, línea {line}: {reason}."),
+    ),
     messages.ConversationOver: Row(
         409,
         ("Conversation over", "They wrote too long ago to be answered here."),

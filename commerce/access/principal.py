@@ -45,6 +45,10 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "privacy.export": (),
     "privacy.erase": (),
     "quiet_hours.write": (),
+    "watch.write_own": ("shopper",),
+    "question.answer_own": ("shopper",),
+    "follow_up.read": (),
+    "follow_up.write": (),
     # serving
     "order.read": ("integration", *_STAFF),
     "order.cancel": ("integration", *_STAFF),
@@ -59,6 +63,8 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "shopper.view": _STAFF,
     "shopper_view.read": (),
     "cart.serve": _STAFF,
+    "client_book.use_own": _STAFF,
+    "client_book.pass_on": ("manager",),
     "shopper.merge": ("manager",),
     "feed.read": _STAFF,
     # access itself
@@ -73,6 +79,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "ops.read": (),
     "ops.write": (),
     "message.read": (),
+    "message.write": (),
 }
 """Who holds each permission: kinds of keys, `shopper` for a shopper's session, roles of associates.
 
@@ -92,6 +99,9 @@ PERSONAL = frozenset(
         "browsing.read_own",
         "browsing.write_own",
         "consent.decide_own",
+        "watch.write_own",
+        "question.answer_own",
+        "client_book.use_own",
         "profile.export_own",
         "profile.erase_own",
         "session.end",

@@ -12,6 +12,14 @@ from commerce.messages.links import Link, LinkInvalid, Links
 from commerce.messages.notes import MAX_NOTE, Note, add_note
 from commerce.messages.order_news import TEMPLATES, tell
 from commerce.messages.outbox import State, Written, page
+from commerce.messages.own_texts import (
+    OwnText,
+    TemplateInvalid,
+    own_texts,
+    preview,
+    put_own_text,
+    remove_own_text,
+)
 from commerce.messages.replying import ConversationOver, answer
 from commerce.messages.sending import (
     ATTEMPTS,
@@ -24,7 +32,8 @@ from commerce.messages.sending import (
 )
 from commerce.messages.sign_in import start_sign_in
 from commerce.messages.signing import CallbackRefused
-from commerce.messages.texts import ParameterMissing, UnknownTemplate
+from commerce.messages.stops import lift
+from commerce.messages.texts import SAMPLES, ParameterMissing, Said, UnknownTemplate
 from commerce.messages.timeline import (
     Entry,
     EventEntry,
@@ -41,6 +50,7 @@ __all__ = [
     "ATTEMPTS",
     "MAX_NOTE",
     "MAX_TOLD",
+    "SAMPLES",
     "TEMPLATES",
     "Address",
     "CallbackRefused",
@@ -60,10 +70,13 @@ __all__ = [
     "Note",
     "NoteEntry",
     "Outcome",
+    "OwnText",
     "ParameterMissing",
     "Platform",
     "Position",
+    "Said",
     "State",
+    "TemplateInvalid",
     "Told",
     "UnknownTemplate",
     "Written",
@@ -71,11 +84,16 @@ __all__ = [
     "answer",
     "apply",
     "keep_uncarried",
+    "lift",
     "messages_of",
     "order_timeline",
+    "own_texts",
     "page",
+    "preview",
     "put_device",
+    "put_own_text",
     "remove_device",
+    "remove_own_text",
     "send",
     "start_sign_in",
     "tell",

@@ -19,7 +19,9 @@ from commerce.consents import CHANNELS, MessageChannel, QuietHours
 from commerce.kernel import ids
 from commerce.kernel.sql import Connection, Query, records, records_of
 from commerce.messages import people, texts
+from commerce.messages.own_texts import OwnText, own_texts, say_own
 from commerce.messages.people import Reachable
+from commerce.messages.speaking import spoken
 from commerce.tables import message
 
 Purpose = Literal["service", "follow_up", "marketing"]
@@ -198,8 +200,12 @@ async def write_to(
     if any(each.purpose != "service" for each, _ in new):
         quiet = await consents.quiet_window(conn)
     decided = [decide(each, person, quiet, now) for each, person in new]
+    own = await own_texts(conn, sorted({each.template for each, _ in new}))
+    by_key: dict[tuple[str, str, str], OwnText] = {
+        (each.template, each.channel, each.locale): each for each in own
+    }
     rows = [
-        _row_of(each, person, outcome, now, carried)
+        _row_of(each, person, outcome, now, carried, by_key)
         for (each, person), outcome in zip(new, decided, strict=True)
         if person is not None and outcome.why is None
     ]
@@ -249,11 +255,17 @@ def _row_of(
     outcome: Outcome,
     now: datetime,
     carried: Collection[str],
+    own: Mapping[tuple[str, str, str], OwnText],
 ) -> _Row:
     assert outcome.channel is not None
     assert outcome.send_at is not None
     zone = new.time_zone or person.time_zone or FALLBACK_ZONE
-    said = texts.say(new.template, outcome.channel, person.locale, zone, new.parameters)
+    text = own.get((new.template, outcome.channel, person.locale))
+    said = None
+    if text is not None:
+        said = say_own(text, spoken(new.parameters, person.locale, zone))
+    if said is None:
+        said = texts.say(new.template, outcome.channel, person.locale, zone, new.parameters)
     stays = outcome.channel not in carried and outcome.send_at <= now
     return _Row(
         id=outcome.id,

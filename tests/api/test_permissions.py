@@ -51,6 +51,10 @@ x x x x x x x x  POST   /unsubscribe/{token}
 . . . . . . x x  POST   /v1/backoffice/merges
 . . . . . . x x  GET    /v1/backoffice/merges/preview
 . . . . . . x x  POST   /v1/backoffice/merges/{merge_id}/undo
+. . . . . . . x  GET    /v1/backoffice/message-templates
+. . . . . . . x  DELETE /v1/backoffice/message-templates/{template}/{channel}/{locale}
+. . . . . . . x  PUT    /v1/backoffice/message-templates/{template}/{channel}/{locale}
+. . . . . . . x  POST   /v1/backoffice/message-templates/{template}/{channel}/{locale}/preview
 . . . . . . . x  GET    /v1/backoffice/messages
 . . . . . . . x  GET    /v1/backoffice/price-zones
 . . . . . . . x  PUT    /v1/backoffice/price-zones/{code}
@@ -69,6 +73,7 @@ x x x x x x x x  POST   /unsubscribe/{token}
 . . . . . x x x  GET    /v1/backoffice/stock/{location_id}/{sku}/ledger
 . . . . . . x x  POST   /v1/backoffice/stock/{location_id}/{sku}/movements
 . . . . . . x x  PUT    /v1/backoffice/stock/{location_id}/{sku}/safety-stock
+. . . . . . . x  POST   /v1/backoffice/stopped-addresses/lift
 . . . . . . . x  GET    /v1/backoffice/stores
 . . . . . . . x  GET    /v1/backoffice/stores/{code}
 . . . . . . . x  PUT    /v1/backoffice/stores/{code}
