@@ -14,7 +14,15 @@ import msgspec
 
 from api.doorbell import BROKEN
 from api.work import Work
-from commerce import matching, messages, privacy, settlement, shortfalls
+from commerce import (
+    follow_ups,
+    matching,
+    messages,
+    outreach,
+    privacy,
+    settlement,
+    shortfalls,
+)
 from commerce.kernel import deliveries, events
 from commerce.kernel.events import Recorded
 from commerce.kernel.sql import Busy, Connection
@@ -85,26 +93,41 @@ async def _erase(work: Work) -> None:
     await privacy.resume(work.database, now=work.now)
 
 
+async def _schedule_follow_ups(conn: Connection, work: Work, new: Sequence[Recorded]) -> None:
+    await follow_ups.hear(conn, new, now=work.now())
+
+
+async def _track_outreach(conn: Connection, work: Work, new: Sequence[Recorded]) -> None:
+    await outreach.hear(conn, new, now=work.now())
+
+
 tell_shopper = Together("tell_shopper", _tell_shopper, then=_send_messages)
 send_code = EachAlone("send_code", _send_code)
 settle_payments = EachAlone("settle_payments", _settle_payments, after_ms=AFTER_REQUEST_MS)
 warn_of_shortfalls = Together("warn_of_shortfalls", _warn_of_shortfalls)
 match_shoppers = Together("match_shoppers", _match_shoppers)
+schedule_follow_ups = Together("schedule_follow_ups", _schedule_follow_ups)
+track_outreach = Together("track_outreach", _track_outreach)
 
 erase_persons = Together("erase_persons", _wake_erasures, then=_erase)
 
 SUBSCRIPTIONS: dict[str, tuple[Actor, ...]] = {
+    "cart.changed": (schedule_follow_ups,),
+    "cart.merged": (schedule_follow_ups,),
+    "consent.changed": (track_outreach,),
+    "message.received": (track_outreach,),
     "order.payment_requested": (settle_payments,),
-    "order.placed": (tell_shopper, match_shoppers),
+    "order.placed": (tell_shopper, match_shoppers, schedule_follow_ups, track_outreach),
     "erasure.requested": (erase_persons,),
     "order.cancelled": (tell_shopper, settle_payments, erase_persons),
-    "order.completed": (erase_persons, match_shoppers,),
-    "pickup.ready": (tell_shopper,),
+    "order.completed": (erase_persons, match_shoppers, schedule_follow_ups),
+    "pickup.ready": (tell_shopper, schedule_follow_ups),
     "pickup.collected": (settle_payments,),
     "payment.refunded": (tell_shopper,),
     "return.received": (settle_payments,),
     "shopper.joined": (match_shoppers,),
     "shopper.changed": (match_shoppers,),
+    "shopper_view.opened": (track_outreach,),
     "sign_in.code_requested": (send_code,),
     "stock.shortfall": (warn_of_shortfalls,),
 }

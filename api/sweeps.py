@@ -13,7 +13,7 @@ import msgspec
 from api import erased_list
 from api.relay import Tell
 from api.work import Work
-from commerce import access, carts, customers, fulfillment, privacy, settlement
+from commerce import access, carts, customers, follow_ups, fulfillment, privacy, settlement
 from commerce.kernel import deliveries, heartbeats, idempotency, partitions
 from commerce.kernel.sql import Connection
 from commerce.payments import PaymentRunning
@@ -56,6 +56,14 @@ async def _expire_pickups(work: Work) -> None:
 async def _send_messages(work: Work) -> None:
     """What is due now: postponed, refused before, or left by a process that died."""
     work.courier.wake()
+
+
+async def _follow_up(work: Work) -> None:
+    """Whoever waits for goods that are there again is called; what is due is decided."""
+    async with work.database.transaction() as conn:
+        await follow_ups.call(conn, now=work.now())
+    if await follow_ups.run_due(work.database, secret=work.secret, now=work.now):
+        work.courier.wake()
 
 
 async def _make_partitions(work: Work) -> None:
@@ -122,6 +130,7 @@ SWEEPS = (
     Sweep("payments", OFTEN_SECONDS, _settle_payments),
     Sweep("pickups", OFTEN_SECONDS, _expire_pickups),
     Sweep("messages", OFTEN_SECONDS, _send_messages),
+    Sweep("follow_ups", OFTEN_SECONDS, _follow_up),
     Sweep("erasures", OFTEN_SECONDS, _erase_persons),
     Sweep("restored_persons", HOUR_SECONDS, _erase_restored),
     Sweep("idempotency_keys", HOUR_SECONDS, _forget_keys),

@@ -25,7 +25,7 @@ class Numbers(msgspec.Struct, frozen=True):
     skipped: Mapping[str, int]
     converted: int
     answered: int
-    rating_sum: int
+    average_rating: float | None
 
 
 class _Count(msgspec.Struct, frozen=True):
@@ -81,6 +81,8 @@ def _of(trigger: Trigger, rows: list[_Count]) -> Numbers:
     def count(*states: str) -> int:
         return sum(each.count for each in rows if each.state in states)
 
+    answered = sum(each.answered for each in rows)
+    rating_sum = sum(each.rating_sum for each in rows)
     return Numbers(
         trigger=trigger,
         scheduled=sum(each.count for each in rows),
@@ -89,6 +91,6 @@ def _of(trigger: Trigger, rows: list[_Count]) -> Numbers:
         stopped=by_reason("stopped"),
         skipped=by_reason("skipped"),
         converted=sum(each.converted for each in rows),
-        answered=sum(each.answered for each in rows),
-        rating_sum=sum(each.rating_sum for each in rows),
+        answered=answered,
+        average_rating=round(rating_sum / answered, 2) if answered else None,
     )

@@ -16,7 +16,7 @@ from commerce.outreach.book import (
     remove_client,
 )
 from commerce.outreach.hearing import ATTRIBUTED_WITHIN, hear
-from commerce.outreach.tracking import Outcome, Outreach, note_outcome, outreach_page
+from commerce.outreach.tracking import Outcome, Outreach, Stage, note_outcome, outreach_page
 from commerce.outreach.writing import (
     CAP,
     CAP_WINDOW,
@@ -41,6 +41,7 @@ __all__ = [
     "OutreachCapReached",
     "Sent",
     "ShopperUnreachable",
+    "Stage",
     "Template",
     "add_client",
     "clients",

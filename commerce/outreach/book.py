@@ -72,7 +72,14 @@ class Client(msgspec.Struct, frozen=True):
     suggested_at: datetime
 
 
-class _Listed(Entry, frozen=True, kw_only=True):
+class Clients(msgspec.Struct, frozen=True):
+    """A page of them, and the entry behind which the next page begins."""
+
+    shown: list[Client]
+    after: UUID | None
+
+
+class _Listed(Entry, frozen=True):
     """An entry with what the list says of it."""
 
     name: str | None
@@ -183,24 +190,38 @@ async def add_client(conn: Connection, who: Principal, view: View, *, now: datet
 
 async def clients(
     conn: Connection,
+    who: Principal,
     location_id: UUID,
     *,
     associate_id: UUID | None,
     after: UUID,
     page: int,
-) -> list[Client]:
-    """A store's clients, or those of one associate, first added first.
+    now: datetime,
+) -> Clients:
+    """A store's clients, or those of one associate, first added first. The look is on record.
 
     Whoever allows no personal service any more is left out, though their entry may not have ended
     yet. A page may so be shorter than asked for.
     """
-    rows = await conn.run(CLIENTS, at=location_id, by=associate_id, after=after, page=page)
+    rows = await conn.run(CLIENTS, at=location_id, by=associate_id, after=after, page=page + 1)
+    rows, more = rows[:page], len(rows) > page
     people = await shoppers(conn, [row.shopper_id for row in rows])
-    return [
-        _client(row, people[row.shopper_id])
+    served = [
+        row
         for row in rows
         if row.shopper_id in people and people[row.shopper_id].consents.allows("personal_service")
     ]
+    await record_staff(
+        conn,
+        who,
+        action="client_book.read",
+        subject=f"store:{location_id}",
+        changes={"shown": [str(row.shopper_id) for row in served]},
+        now=now,
+        location_id=location_id,
+    )
+    shown = [_client(row, people[row.shopper_id]) for row in served]
+    return Clients(shown, rows[-1].id if more else None)
 
 
 async def pass_on(

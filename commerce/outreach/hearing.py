@@ -5,7 +5,18 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import DateTime, Uuid, any_, bindparam, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Interval,
+    Uuid,
+    any_,
+    bindparam,
+    literal_column,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from commerce import consents, customers
@@ -41,16 +52,19 @@ CAME = Query(
     _Fact,
 )
 _FACTS = rows_of("f", fact_id=Uuid(), shopper_id=Uuid(), at=_TIME)
+_WITHIN: ColumnElement[timedelta] = literal_column(
+    f"interval '{ATTRIBUTED_WITHIN.days} days'", Interval()
+)
 _before = outreach.alias("before")
 _newest = (
     select(_before.c.id)
     .where(
         _before.c.shopper_id == _FACTS.c.shopper_id,
         _before.c.written_at <= _FACTS.c.at,
-        _before.c.written_at > _FACTS.c.at - ATTRIBUTED_WITHIN,
+        _before.c.written_at > _FACTS.c.at - _WITHIN,
     )
     .order_by(_before.c.id.desc())
-    .limit(1)
+    .limit(literal_column("1"))
     .lateral("newest")
 )
 _LED = (
