@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import DateTime, Text, Uuid, any_, bindparam, func, or_, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from commerce.kernel import events, ids
@@ -191,7 +191,7 @@ IDS_OF_PERSONS = Query(
         shopper.c.id.label("asked"),
         func.array_prepend(
             _ROOT_OF_ASKED,
-            select(func.array_agg(_row.c.id))
+            select(func.array_agg(aggregate_order_by(_row.c.id, _row.c.id)))
             .where(_row.c.merged_into == _ROOT_OF_ASKED)
             .scalar_subquery(),
         ).label("ids"),

@@ -21,7 +21,7 @@ COUNTED_UPTO = 1_000
 
 COUNTED: tuple[Table, ...] = tuple(
     table
-    for table in metadata.sorted_tables
+    for _, table in sorted(metadata.tables.items())
     if "shopper_id" in table.c
     and table not in (shopper_trait, shopper_identity)
     and any(next(iter(index.columns)).name == "shopper_id" for index in table.indexes)

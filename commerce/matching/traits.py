@@ -55,7 +55,6 @@ class _Told(msgspec.Struct, frozen=True):
 class _Match(msgspec.Struct, frozen=True):
     shopper_id: UUID
     other_id: UUID
-    kind: TraitKind
 
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid()))
@@ -133,7 +132,8 @@ _SHARED = and_(
     _other.c.shopper_id != _mine.c.shopper_id,
 )
 MATCHES = Query(
-    select(_mine.c.shopper_id, _other.c.shopper_id.label("other_id"), _mine.c.kind)
+    select(_mine.c.shopper_id, _other.c.shopper_id.label("other_id"))
+    .distinct()
     .select_from(_mine)
     .join(_other, _SHARED)
     .where(
@@ -144,12 +144,6 @@ MATCHES = Query(
     _Match,
 )
 _WHY = bindparam("why", type_=ARRAY(Text()))
-_ALL_REASONS = (
-    select(func.unnest(shopper_duplicate.c.reasons.op("||")(_WHY)).label("reason"))
-    .distinct()
-    .order_by("reason")
-    .scalar_subquery()
-)
 SUGGEST = Query(
     upsert(shopper_duplicate)
     .values(
@@ -162,8 +156,8 @@ SUGGEST = Query(
     )
     .on_conflict_do_update(
         index_elements=["first_id", "second_id"],
-        set_={"reasons": func.array(_ALL_REASONS)},
-        where=~shopper_duplicate.c.reasons.contains(_WHY),
+        set_={"reasons": _WHY},
+        where=shopper_duplicate.c.reasons != _WHY,
     )
 )
 COMMON = Query(
@@ -199,30 +193,26 @@ async def learn(conn: Connection, new: Sequence[Recorded], *, secret: bytes, now
         }
     )
     await conn.run(ADD_TRAITS, **columns_of(traits, "kind", "digest", "shopper_id"))
-    for (first, second), reasons in sorted((await _matches(conn, known)).items()):
+    for first, second in await _matches(conn, known):
         await conn.run(
             SUGGEST,
             duplicate_id=ids.uuid7(),
-            first=first,
-            second=second,
-            why=sorted(reasons),
+            first=first[0],
+            second=second[0],
+            why=await in_common(conn, first, second),
             now=now,
         )
 
 
 async def _matches(
     conn: Connection, shopper_ids: Iterable[UUID]
-) -> dict[tuple[UUID, UUID], set[TraitKind]]:
-    """Pairs of persons, by their roots, who share traits with one of these shoppers."""
+) -> list[tuple[tuple[UUID, ...], tuple[UUID, ...]]]:
+    """Pairs of persons, each with all ids, who share a trait that one of these shoppers has."""
     found = await conn.run(MATCHES, ids=sorted(shopper_ids))
     named = {each for match in found for each in (match.shopper_id, match.other_id)}
     persons = await customers.persons_of(conn, sorted(named))
-    pairs: dict[tuple[UUID, UUID], set[TraitKind]] = {}
-    for match in found:
-        first, second = sorted((persons[match.shopper_id][0], persons[match.other_id][0]))
-        if first != second:
-            pairs.setdefault((first, second), set()).add(match.kind)
-    return pairs
+    pairs = {tuple(sorted((persons[m.shopper_id], persons[m.other_id]))) for m in found}
+    return sorted((first, second) for first, second in pairs if first != second)
 
 
 async def in_common(

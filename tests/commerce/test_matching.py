@@ -83,8 +83,13 @@ async def test_a_card_and_an_address_of_orders_match_and_add_up(db: Database) ->
     ]
     both = frozenset((ana.id, luz.id))
     assert pairs(await learned(db, *orders)) == {both: ["card"]}
+    eva, mia = await make_shopper(db), await make_shopper(db, phone="+525512340003")
+    left = await bought(db, shop, eva.id, phone="+525512340003")
+    others = frozenset((eva.id, mia.id))
+    assert pairs(await learned(db, mia.id, left)) == {both: ["card"], others: ["phone"]}
     last = await bought(db, shop, luz.id, card="card-2", email=ana.email or "")
-    assert pairs(await learned(db, ana.id, last)) == {both: ["card", "email"]}
+    found = pairs(await learned(db, ana.id, last))
+    assert found == {both: ["card", "email"], others: ["phone"]}
 
 
 async def test_the_code_of_another_card_matches_its_profile(db: Database) -> None:
