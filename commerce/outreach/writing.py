@@ -1,6 +1,6 @@
 """Writing to a client: a template and a line, within consent, quiet hours and a cap."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -117,14 +117,8 @@ async def write(
         raise InvalidField(path="/sku", reason=reason)
     person_ids = (await customers.persons_of(conn, [entry.shopper_id])).get(entry.shopper_id, ())
     await conn.run(LOCK_PERSON, person=str(person_ids[:1]))
-    granted = await consents.of(conn, person_ids)
     purpose = TEMPLATES[template]
-    for needed in ("personal_service", purpose):
-        if not granted.allows(needed):
-            raise ConsentMissing(purpose=needed)
-    recent = await conn.one(RECENT, person_ids=list(person_ids), since=now - CAP_WINDOW)
-    if recent.count >= CAP and recent.oldest is not None:
-        raise OutreachCapReached(next_at=recent.oldest + CAP_WINDOW)
+    await _check(conn, person_ids, purpose, now)
     outreach_id = ids.uuid7()
     at = await stores.by_id(conn, entry.location_id)
     new = NewMessage(
@@ -161,6 +155,20 @@ async def write(
         location_id=entry.location_id,
     )
     return Sent(outreach_id, entry.id, template, purpose, outcome.channel, outcome.send_at)
+
+
+async def _check(
+    conn: Connection, person_ids: Sequence[UUID], purpose: consents.Purpose, now: datetime
+) -> None:
+    """Whether the person allows it, and has not heard enough lately."""
+    granted = await consents.of(conn, person_ids)
+    needed: tuple[consents.Purpose, ...] = ("personal_service", purpose)
+    for each in needed:
+        if not granted.allows(each):
+            raise ConsentMissing(purpose=each)
+    recent = await conn.one(RECENT, person_ids=list(person_ids), since=now - CAP_WINDOW)
+    if recent.count >= CAP and recent.oldest is not None:
+        raise OutreachCapReached(next_at=recent.oldest + CAP_WINDOW)
 
 
 async def _parameters(
