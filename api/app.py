@@ -51,6 +51,7 @@ ROUTES: tuple[str, ...] = (
     "api.store.carts",
     "api.store.cart_sales",
     "api.store.client_book",
+    "api.store.consents",
     "api.store.feed",
     "api.store.orders",
     "api.store.payments",

@@ -1,74 +1,21 @@
 """The shopper's own consents: what is allowed now, decided by whom and when, and all that was."""
 
 from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from litestar import get, put
 
 from api.auth import may
+from api.consent_views import ConsentsView, Decisions
 from api.contract import raises
 from api.pages import Cursor, Page, PageSize, decode_id, page_of
 from api.services import Services
 from commerce import consents
 from commerce.access import Principal
-from commerce.consents import (
-    CHANNELS,
-    SERVING,
-    WRITING,
-    Consents,
-    Decided,
-    Decision,
-    MessageChannel,
-    Purpose,
-    Source,
-)
+from commerce.consents import Consents, Decided, MessageChannel, Purpose, Source
 from commerce.kernel.errors import InvalidField
 from commerce.kernel.sql import Connection
-
-MAX_DECISIONS = 20
-
-
-class ConsentView(msgspec.Struct, frozen=True):
-    """What holds for a purpose, and for the purposes of writing for a channel.
-
-    `source` and `decided_at` are null where nothing was ever decided: then it is not granted.
-    """
-
-    purpose: Purpose
-    channel: MessageChannel | None
-    granted: bool
-    source: Source | None = None
-    decided_at: datetime | None = None
-
-
-class ConsentsView(msgspec.Struct, frozen=True):
-    """Every purpose and channel that there is."""
-
-    consents: list[ConsentView]
-
-    @classmethod
-    def of(cls, held: Consents) -> "ConsentsView":
-        """As the shopper sees them."""
-        asked: list[tuple[Purpose, MessageChannel | None]] = [
-            *((purpose, None) for purpose in sorted(SERVING)),
-            *((purpose, channel) for purpose in sorted(WRITING) for channel in CHANNELS),
-        ]
-        return cls([_view(purpose, channel, held) for purpose, channel in asked])
-
-
-class Decisions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the shopper allows or does not. What is not named stays as it is."""
-
-    decisions: Annotated[
-        tuple[Decision, ...],
-        msgspec.Meta(
-            min_length=1,
-            max_length=MAX_DECISIONS,
-            examples=[[{"purpose": "marketing", "channel": "email", "granted": True}]],
-        ),
-    ]
 
 
 class DecisionView(msgspec.Struct, frozen=True):
@@ -119,13 +66,6 @@ async def list_decisions(
     """Every decision of the signed-in shopper, newest first."""
     told = await consents.history(reading, who.person_ids, before=decode_id(cursor), page=limit + 1)
     return page_of(told, limit, view=DecisionView.of, key=lambda each: str(each.id))
-
-
-def _view(purpose: Purpose, channel: MessageChannel | None, held: Consents) -> ConsentView:
-    decided = held.decision(purpose, channel)
-    if decided is None:
-        return ConsentView(purpose, channel, granted=False)
-    return ConsentView(purpose, channel, decided.granted, decided.source, decided.at)
 
 
 ROUTES = [read_consents, decide_consents, list_decisions]

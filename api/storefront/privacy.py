@@ -14,7 +14,6 @@ from api.refusals import RateLimited
 from api.services import Services
 from commerce import access, privacy
 from commerce.access import FreshSignInRequired, Principal
-from commerce.kernel.errors import NotFound
 from commerce.kernel.sql import Connection
 from commerce.privacy import Erasure, State, Wait
 
@@ -38,7 +37,7 @@ class ErasureAccepted(msgspec.Struct, frozen=True):
 @get(
     "/v1/profile/export",
     guards=[may("profile.export_own")],
-    opt=raises(FreshSignInRequired, NotFound) | answers(PersonExport),
+    opt=raises(FreshSignInRequired) | answers(PersonExport),
 )
 async def export_profile(who: Principal, services: Services, now: datetime) -> Stream:
     """Everything that is held about the signed-in shopper, table by table.

@@ -40,6 +40,7 @@ from commerce.access.principal import (
 )
 from commerce.access.record import StaffEntry, record_staff, staff_record_page
 from commerce.access.sessions import (
+    FRESH,
     FreshSignInRequired,
     SessionInvalid,
     StartedSession,
@@ -52,6 +53,7 @@ from commerce.access.sessions import (
 )
 
 __all__ = [
+    "FRESH",
     "OPERATOR",
     "PERMISSIONS",
     "Associate",

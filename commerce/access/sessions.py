@@ -1,7 +1,8 @@
 """Sessions of people: started, verified with each request, ended.
 
 A session's secret is good only beside a key of the kind that it was started with. It dies when it
-runs out, when it is ended, when its key is revoked, or when its associate is no longer active.
+runs out, when it is ended, when its key is revoked, when its associate is no longer active, or when
+its shopper is erased.
 A shopper's session is one of the person, under whichever of the person's ids it was started.
 """
 
@@ -109,6 +110,7 @@ LIVE = Query(
         session.c.expires_at > bindparam("now", type_=_MOMENT),
         api_key.c.revoked_at.is_(None),
         or_(associate.c.id.is_(None), associate.c.active),
+        shopper.c.erased_at.is_(None),
     ),
     _Live,
 )

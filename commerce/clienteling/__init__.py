@@ -5,6 +5,7 @@ cut field by field by its purpose and by what the shopper allows, and the shoppe
 """
 
 from commerce.clienteling.access_log import Look, looks, looks_at, record_shown
+from commerce.clienteling.consenting import record_consents
 from commerce.clienteling.fields import FIELDS, Rule, Withheld
 from commerce.clienteling.looking_up import (
     CANDIDATE_LIFETIME,
@@ -75,6 +76,7 @@ __all__ = [
     "looks",
     "looks_at",
     "open_view",
+    "record_consents",
     "record_shown",
     "show",
     "standing",

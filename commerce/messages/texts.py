@@ -36,6 +36,7 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "pickup_ready": {**_ORDER, "store": _STORE, "code": "4K7P2M", "expires_at": _MOMENT},
     "refund_made": {**_ORDER, "amount": Money(4_500, "MXN"), "tender": "card"},
     "sign_in_code": {"code": "042137"},
+    "consent_recorded": {"store": _STORE},
     "erasure_requested": {"numbers": ["7K3M9QX"]},
     "answer": {"text": "Mañana a las 10 está.", "store": _STORE},
     "address_code": {"code": "042137"},

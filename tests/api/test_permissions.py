@@ -199,6 +199,7 @@ x x x x x x x x  POST   /unsubscribe/{token}
 . . . . . x x .  POST   /v1/store/shopper-views
 . . . . . x x .  DELETE /v1/store/shopper-views/{view_id}
 . . . . . x x .  GET    /v1/store/shopper-views/{view_id}
+. . . . . x x .  POST   /v1/store/shopper-views/{view_id}/consents
 . . . . . x x .  GET    /v1/store/shopper-views/{view_id}/feed
 . . . . . x x .  POST   /v1/store/shopper-views/{view_id}/answers
 . . . . . x x .  POST   /v1/store/shopper-views/{view_id}/client-book-entry
