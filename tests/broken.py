@@ -474,6 +474,26 @@ BREAKS: dict[str, Break] = {
              "status 500"),
         ),
     ),
+    "a shopper merged by nobody": Break(
+        "INSERT INTO shopper (id, loyalty_code, created_at, merged_into) "
+        "VALUES ('{requested}', 'A', now(), NULL), ('{new}', 'B', now(), '{requested}')",
+        (
+            ("shopper {new}",
+             "merged into nobody",
+             "merged into {requested}"),
+        ),
+    ),
+    "a merge whose shopper does not point": Break(
+        "WITH two AS (INSERT INTO shopper (id, loyalty_code, created_at) VALUES "
+        "('{requested}', 'A', now()), ('{new}', 'B', now())) "
+        "INSERT INTO shopper_merge (id, source_id, target_id, merged_at, merged_by) "
+        "VALUES ('{new}', '{new}', '{requested}', now(), 'test')",
+        (
+            ("shopper {new}",
+             "merged into {requested}",
+             "merged into nobody"),
+        ),
+    ),
     "a sold basket without its sale": Break(
         "UPDATE basket SET order_id = '{requested}' WHERE id = '{basket}'",
         (

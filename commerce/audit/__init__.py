@@ -1,12 +1,13 @@
 """What the nouns of commerce must agree on with each other, for `mostrador audit`. Reads only.
 
 Each page states some of DESIGN.md's invariants: orders and their frozen money, payments and their
-operations, returns and refunds, promises of stock, and what must exist because something else does.
+operations, returns and refunds, promises of stock, persons, and what must exist because something
+else does.
 """
 
 from typing import Any
 
-from commerce.audit import existence, orders, payments, promises, returns
+from commerce.audit import existence, orders, payments, persons, promises, returns
 from commerce.kernel.auditing import Check, Counted
 
 __all__ = ["CHECKS", "COUNTED"]
@@ -16,6 +17,7 @@ CHECKS: tuple[Check[Any], ...] = (
     *payments.CHECKS,
     *returns.CHECKS,
     *promises.CHECKS,
+    *persons.CHECKS,
     *existence.CHECKS,
 )
 
