@@ -35,7 +35,7 @@ from commerce.carts import (
 )
 from commerce.customers import CodeRefused
 from commerce.kernel import ids
-from commerce.kernel.errors import CommerceError, InvalidField, NotFound
+from commerce.kernel.errors import CommerceError, NotFound
 from commerce.kernel.sql import Busy, Connection
 from commerce.pricing import MAX_LINE_UNITS, CouponRefused, UnknownSku
 
@@ -81,7 +81,7 @@ def served_by(who: Principal) -> Owner:
     "/v1/store/cart-claims",
     guards=[may("cart.serve")],
     status_code=CREATED,
-    opt=raises(CodeRefused, TooManyTries, InvalidField, StoreNotAllowed) | answers(CartView),
+    opt=raises(CodeRefused, TooManyTries, StoreNotAllowed) | answers(CartView),
 )
 @claims_itself
 async def claim_cart(

@@ -17,7 +17,7 @@ from api.storefront.carts import Sku, cart_owner
 from commerce import carts, lists
 from commerce.access import Principal
 from commerce.availability import TooMany
-from commerce.carts import CartMerged, CartOrdered
+from commerce.carts import CartOrdered
 from commerce.kernel import ids
 from commerce.kernel.errors import InvalidField, NotFound
 from commerce.kernel.sql import Connection
@@ -169,7 +169,7 @@ async def set_list_line(
     "/v1/lists/{list_id:uuid}/lines/{sku:str}/to-cart",
     guards=[may("list.write_own")],
     status_code=200,
-    opt=raises(NotFound, CartOrdered, CartMerged, UnknownSku, TooMany),
+    opt=raises(NotFound, CartOrdered, UnknownSku, TooMany),
 )
 @no_key_needed("once the line has left the list there is nothing to move again")
 async def move_to_cart(

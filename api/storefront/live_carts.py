@@ -82,7 +82,7 @@ async def follow_cart(
 @put(
     "/v1/carts/{cart_id:uuid}/shopper",
     guards=[may("cart.attach_own")],
-    opt=raises(*_REACHING),
+    opt=raises(NotFound, CartOrdered),
 )
 async def attach_cart(
     cart_id: UUID,
@@ -129,7 +129,7 @@ async def make_code(
     status_code=200,
     opt=raises(*_REACHING),
 )
-async def take_back(
+async def take_cart_back(
     cart_id: UUID,
     conn: Connection,
     who: Principal,
@@ -145,7 +145,7 @@ async def take_back(
 @put(
     "/v1/carts/{cart_id:uuid}/saved/{sku:str}",
     guards=[may("list.write_own")],
-    opt=raises(*_REACHING, TooMany),
+    opt=raises(NotFound, CartOrdered, TooMany),
 )
 async def save_for_later(
     cart_id: UUID,
@@ -166,6 +166,6 @@ ROUTES = [
     follow_cart,
     attach_cart,
     make_code,
-    take_back,
+    take_cart_back,
     save_for_later,
 ]
