@@ -79,17 +79,19 @@ class HttpCarrier:
             raise NotSent(f"HTTP {status}", gone=status == _GONE, final=final)
 
 
+def carried_channels(settings: Settings) -> frozenset[MessageChannel]:
+    """Those whose messages leave the house."""
+    return frozenset(channel for channel, url in _urls(settings).items() if url)
+
+
 @asynccontextmanager
 async def open_carriers(settings: Settings, now: Clock) -> AsyncGenerator[Carriers]:
     """The carriers that are configured. Raises OperatorError for one without a secret."""
-    urls: dict[MessageChannel, str] = {
-        "sms": settings.sms_url,
-        "whatsapp": settings.whatsapp_url,
-        "push": settings.push_url,
-    }
+    urls = _urls(settings)
+    smtp_url = urls.pop("email")
     carriers: dict[MessageChannel, Carrier] = {}
-    if settings.smtp_url:
-        carriers["email"] = Mail(settings.smtp_url)
+    if smtp_url:
+        carriers["email"] = Mail(smtp_url)
     if any(urls.values()) and not settings.carrier_secret:
         raise OperatorError("CARRIER_SECRET is missing: SMS, WhatsApp and push sign with it.")
     async with AsyncExitStack() as opened:
@@ -101,3 +103,12 @@ async def open_carriers(settings: Settings, now: Clock) -> AsyncGenerator[Carrie
                 )
                 carriers[channel] = HttpCarrier(client, url, settings.carrier_secret, now)
         yield carriers
+
+
+def _urls(settings: Settings) -> dict[MessageChannel, str]:
+    return {
+        "email": settings.smtp_url,
+        "sms": settings.sms_url,
+        "whatsapp": settings.whatsapp_url,
+        "push": settings.push_url,
+    }

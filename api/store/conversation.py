@@ -11,7 +11,7 @@ from api.auth import may
 from api.contract import raises
 from api.entries import key_of, position_of
 from api.once import once
-from api.pages import Cursor, Page, PageSize, page_of
+from api.pages import Cursor, PageSize, page_of
 from commerce import clienteling, messages, stores
 from commerce.access import Principal
 from commerce.clienteling import ConsentMissing, ViewOver
@@ -21,6 +21,16 @@ from commerce.kernel.sql import Connection
 from commerce.messages import MAX_NOTE, ConversationOver, Entry, Note
 
 MAX_ANSWER = 1_000
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """Part of a shopper's story, newest first, and the cursor to what was before; null at the end.
+
+    `kind` tells the entries apart.
+    """
+
+    items: list[Entry]
+    next_cursor: str | None = None
 
 
 class NewNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +94,7 @@ async def read_timeline(
     now: datetime,
     cursor: Cursor = None,
     limit: PageSize = 50,
-) -> Page[Entry]:
+) -> Timeline:
     """Messages both ways, notes, and what became of orders, newest first.
 
     Without the shopper's consent only what is about the order in hand. The look is on record.
@@ -101,7 +111,8 @@ async def read_timeline(
     else:
         shown = []
     await clienteling.record_shown(conn, view, ["timeline"], now=now)
-    return page_of(shown, limit, view=lambda entry: entry, key=key_of)
+    part = page_of(shown, limit, view=lambda entry: entry, key=key_of)
+    return Timeline(part.items, part.next_cursor)
 
 
 @post(

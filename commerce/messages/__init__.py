@@ -44,7 +44,7 @@ from commerce.messages.timeline import (
     order_timeline,
     timeline,
 )
-from commerce.messages.writing import Address, NewMessage, Outcome, write
+from commerce.messages.writing import Address, NewMessage, Outcome, Purpose, write
 
 __all__ = [
     "ATTEMPTS",
@@ -74,6 +74,7 @@ __all__ = [
     "ParameterMissing",
     "Platform",
     "Position",
+    "Purpose",
     "Said",
     "State",
     "TemplateInvalid",

@@ -7,7 +7,9 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Integer, Text, Uuid, bindparam, select
 
+from commerce.consents import MessageChannel
 from commerce.kernel.sql import Connection, Query, either
+from commerce.messages.writing import Purpose
 from commerce.tables import message
 
 State = Literal["queued", "sent", "delivered", "read", "failed", "suppressed", "received"]
@@ -18,8 +20,9 @@ class Written(msgspec.Struct, frozen=True):
 
     id: UUID
     reason: UUID
-    purpose: str
-    channel: str
+    purpose: Purpose
+    channel: MessageChannel
+    shopper_id: UUID | None
     template: str
     recipient: str
     subject: str
