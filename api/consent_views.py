@@ -47,17 +47,29 @@ class ConsentsView(msgspec.Struct, frozen=True):
         return cls([_view(purpose, channel, held) for purpose, channel in asked])
 
 
+class ConsentDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing allowed or not. Follow-ups and marketing name a channel, the others none."""
+
+    purpose: Purpose
+    granted: bool
+    channel: MessageChannel | None = None
+
+
 class Decisions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the shopper allows or does not. What is not named stays as it is."""
 
     decisions: Annotated[
-        tuple[Decision, ...],
+        tuple[ConsentDecision, ...],
         msgspec.Meta(
             min_length=1,
             max_length=MAX_DECISIONS,
             examples=[[{"purpose": "marketing", "channel": "email", "granted": True}]],
         ),
     ]
+
+    def parsed(self) -> list[Decision]:
+        """As the noun takes them."""
+        return [Decision(each.purpose, each.granted, each.channel) for each in self.decisions]
 
 
 def _view(purpose: Purpose, channel: MessageChannel | None, held: Consents) -> ConsentView:

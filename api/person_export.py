@@ -4,20 +4,24 @@ So the transaction that sees one moment ends before a slow client has read the a
 ours is an error and no document that is cut off, and memory is bounded.
 """
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from litestar.response import Stream
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from commerce import privacy
 from commerce.kernel.sql import Database
 
 IN_MEMORY_BYTES = 1 << 20
 PIECE_BYTES = 1 << 16
+HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"content-disposition", b'attachment; filename="export.json"'),
+    (b"cache-control", b"no-store"),
+)
 
 
 class PersonExport(msgspec.Struct, frozen=True):
@@ -28,9 +32,9 @@ class PersonExport(msgspec.Struct, frozen=True):
     held: dict[str, list[dict[str, Any]]]
 
 
-async def export_response(database: Database, shopper_id: UUID, *, now: datetime) -> Stream:
+async def export_response(database: Database, shopper_id: UUID, *, now: datetime) -> ASGIApp:
     """The answer with the whole document. Raises NotFound."""
-    file = SpooledTemporaryFile(IN_MEMORY_BYTES)
+    file = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115  the answer closes it
     try:
         async with database.snapshot() as conn:
             async for piece in privacy.export(conn, shopper_id, now=now):
@@ -38,15 +42,14 @@ async def export_response(database: Database, shopper_id: UUID, *, now: datetime
     except BaseException:
         file.close()
         raise
-    file.seek(0)
-    return Stream(
-        _pieces(file),
-        media_type="application/json",
-        headers={"Content-Disposition": 'attachment; filename="export.json"'},
-    )
+    headers = [*HEADERS, (b"content-length", str(file.tell()).encode())]
 
+    async def answer(_: Scope, __: Receive, send: Send) -> None:
+        with file:
+            file.seek(0)
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            while piece := file.read(PIECE_BYTES):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
-    with file:
-        while piece := file.read(PIECE_BYTES):
-            yield piece
+    return answer

@@ -46,7 +46,7 @@ _TICK = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 
 
-class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Decision(msgspec.Struct, frozen=True):
     """One thing allowed or not. `channel` is named exactly for the purposes of writing."""
 
     purpose: Purpose

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import get, post
-from litestar.response import Stream
+from litestar.types import ASGIApp
 
 from api.auth import may
 from api.contract import answers, raises
@@ -94,7 +94,7 @@ async def read_erasure(erasure_id: UUID, reading: Connection) -> ErasureReport:
 )
 async def export_shopper(
     shopper_id: UUID, who: Principal, services: Services, now: datetime
-) -> Stream:
+) -> ASGIApp:
     """Everything that is held about a person, by any of their ids. The look is on record."""
     document = await export_response(services.database, shopper_id, now=now)
 

@@ -30,7 +30,7 @@ async def record_consents(
 
     The shopper is told by a message, and sees in the history who recorded it and when.
     """
-    held = await clienteling.record_consents(conn, who, view_id, data.decisions, now)
+    held = await clienteling.record_consents(conn, who, view_id, data.parsed(), now)
     return ConsentsView.of(held)
 
 

@@ -54,7 +54,7 @@ async def decide_consents(
     assert shopper_id is not None
 
     async def work(conn: Connection) -> Consents:
-        return await consents.decide(conn, shopper_id, data.decisions, "profile", who.actor, now)
+        return await consents.decide(conn, shopper_id, data.parsed(), "profile", who.actor, now)
 
     return ConsentsView.of(await services.commit(work))
 

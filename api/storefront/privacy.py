@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import delete, get
-from litestar.response import Stream
+from litestar.types import ASGIApp
 
 from api.auth import may
 from api.contract import answers, raises
@@ -39,7 +39,7 @@ class ErasureAccepted(msgspec.Struct, frozen=True):
     guards=[may("profile.export_own")],
     opt=raises(FreshSignInRequired) | answers(PersonExport),
 )
-async def export_profile(who: Principal, services: Services, now: datetime) -> Stream:
+async def export_profile(who: Principal, services: Services, now: datetime) -> ASGIApp:
     """Everything that is held about the signed-in shopper, table by table.
 
     Only within fifteen minutes of signing in.
