@@ -13,7 +13,7 @@ import msgspec
 from api import erased_list
 from api.relay import Tell
 from api.work import Work
-from commerce import access, carts, customers, follow_ups, fulfillment, privacy, settlement
+from commerce import access, browsing, carts, customers, follow_ups, fulfillment, privacy, settlement
 from commerce.kernel import deliveries, heartbeats, idempotency, partitions
 from commerce.kernel.sql import Connection
 from commerce.payments import PaymentRunning
@@ -75,7 +75,7 @@ async def _forget_browsing(work: Work) -> None:
     """Whole months of browsing events that are older than the policy keeps them."""
     kept = work.settings.browsing_retention_months
     async with work.database.transaction() as conn:
-        gone = await partitions.drop(conn, "browsing_event", months_kept=kept, now=work.now())
+        gone = await browsing.forget(conn, months_kept=kept, now=work.now())
     if gone:
         work.log.write("info", "browsing forgotten", partitions=gone, months_kept=kept)
 

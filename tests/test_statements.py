@@ -140,6 +140,7 @@ WHOLE = {
     "commerce.access.keys.ORIGINS": "few keys",
     "commerce.access.record.NEWEST_FIRST": "a page of all, in its order",
     "commerce.access.sessions.FORGET": "once an hour",
+    "commerce.browsing.trails.FORGET_LINKS": "once an hour",
     "commerce.carts.claiming.FORGET_TRIES": "once a day",
     "commerce.catalog.ITEMS": "a page of the catalog, in its order",
     "commerce.customers.sign_in.FORGET_CODES": "once an hour",

@@ -16,7 +16,17 @@ from api.refusals import InvalidRequest, RateLimited
 from api.services import Services, directory, services_of
 from commerce import browsing
 from commerce.access import Principal
-from commerce.browsing import Batch, Counts, Dated, Event, Interest, Searched, View, Viewed, Visited
+from commerce.browsing import (
+    Batch,
+    BrowsingCounts,
+    Dated,
+    Event,
+    Interest,
+    PageView,
+    Searched,
+    Viewed,
+    Visited,
+)
 from commerce.browsing.events import MAX_EVENTS
 from commerce.kernel.coalesce import Coalescer
 from commerce.kernel.errors import InvalidField
@@ -63,7 +73,7 @@ class BrowsingChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     "/v1/browsing-events",
     guards=[may("browsing.record")],
     status_code=200,
-    opt=raises(InvalidField) | answers(Counts),
+    opt=raises(InvalidField) | answers(BrowsingCounts),
 )
 @no_key_needed("events carry ids of their own")
 async def record_browsing(request: Request[Any, Any, Any], data: NewBrowsing) -> ASGIApp:
@@ -85,7 +95,7 @@ async def record_browsing(request: Request[Any, Any, Any], data: NewBrowsing) ->
         raise RateLimited(retry_after_seconds=allowance.reset_seconds)
     await _check(data.events, who, services)
     if any(request.headers.get(name) == _REFUSES for name in _SIGNALS):
-        return encoded(Counts(not_recorded=len(data.events)))
+        return encoded(BrowsingCounts(not_recorded=len(data.events)))
     batch = Batch(
         data.visitor_id, data.session_id, data.device, data.events, who.person_ids, services.now()
     )
@@ -115,7 +125,7 @@ async def clear_browsing(who: Principal, conn: Connection) -> None:
     await browsing.clear(conn, who.person_ids)
 
 
-def _recordings(services: Services) -> Coalescer[Dated, Counts]:
+def _recordings(services: Services) -> Coalescer[Dated, BrowsingCounts]:
     # Storing is one statement, so it needs no transaction around it, and wakes no reader of the
     # log, as there is nothing in the log.
     return Coalescer(
@@ -126,7 +136,7 @@ def _recordings(services: Services) -> Coalescer[Dated, Counts]:
 async def _check(events: Sequence[Event], who: Principal, services: Services) -> None:
     """What the type alone cannot say. Raises InvalidRequest, InvalidField."""
     for index, event in enumerate(events):
-        if isinstance(event, View):
+        if isinstance(event, PageView):
             if event.item is None and event.sku is None:
                 raise InvalidRequest(path=f"/events/{index}", reason="name the item or the SKU")
         elif (location_id := getattr(event, "location_id", None)) is not None:

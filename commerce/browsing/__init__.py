@@ -13,41 +13,42 @@ for `consents` to say (`browsing_insight`).
 
 from commerce.browsing.choices import recording
 from commerce.browsing.events import (
-    Add,
     Batch,
-    Counts,
+    BrowsingCounts,
+    CartAdd,
+    CartRemove,
+    CatalogSearch,
     Dated,
     Event,
-    Remove,
-    Scan,
-    Search,
+    PageView,
+    ShelfScan,
     StoreVisit,
-    View,
     dated,
 )
 from commerce.browsing.storing import record
 from commerce.browsing.summary import Browsing, Interest, Searched, Viewed, Visited
-from commerce.browsing.trails import choose, clear, link, recent
+from commerce.browsing.trails import choose, clear, forget, link, recent
 
 __all__ = [
-    "Add",
     "Batch",
     "Browsing",
-    "Counts",
+    "BrowsingCounts",
+    "CartAdd",
+    "CartRemove",
+    "CatalogSearch",
     "Dated",
     "Event",
     "Interest",
-    "Remove",
-    "Scan",
-    "Search",
+    "PageView",
     "Searched",
+    "ShelfScan",
     "StoreVisit",
-    "View",
     "Viewed",
     "Visited",
     "choose",
     "clear",
     "dated",
+    "forget",
     "link",
     "recent",
     "record",

@@ -42,26 +42,26 @@ class _Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     at: At
 
 
-class View(_Fact, frozen=True, tag="view"):
+class PageView(_Fact, frozen=True, tag="view"):
     """A product page was looked at: of an item, of a SKU, or both are known."""
 
     item: Code | None = None
     sku: Code | None = None
 
 
-class Search(_Fact, frozen=True, tag="search"):
+class CatalogSearch(_Fact, frozen=True, tag="search"):
     """Something was searched for."""
 
     query: Words
 
 
-class Add(_Fact, frozen=True, tag="add"):
+class CartAdd(_Fact, frozen=True, tag="add"):
     """A SKU was put into a cart."""
 
     sku: Code
 
 
-class Remove(_Fact, frozen=True, tag="remove"):
+class CartRemove(_Fact, frozen=True, tag="remove"):
     """A SKU was taken out of a cart."""
 
     sku: Code
@@ -73,16 +73,17 @@ class StoreVisit(_Fact, frozen=True, tag="store_visit"):
     location_id: UUID
 
 
-class Scan(_Fact, frozen=True, tag="scan"):
+class ShelfScan(_Fact, frozen=True, tag="scan"):
     """A barcode was scanned on the shelf of a store."""
 
     sku: Code
     location_id: UUID
 
 
-Event = View | Search | Add | Remove | StoreVisit | Scan
+Event = PageView | CatalogSearch | CartAdd | CartRemove | StoreVisit | ShelfScan
 _TYPES = {
-    kind: str(kind.__struct_config__.tag) for kind in (View, Search, Add, Remove, StoreVisit, Scan)
+    kind: str(kind.__struct_config__.tag)
+    for kind in (PageView, CatalogSearch, CartAdd, CartRemove, StoreVisit, ShelfScan)
 }
 
 
@@ -98,7 +99,7 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     received_at: datetime
 
 
-class Counts(msgspec.Struct, frozen=True):
+class BrowsingCounts(msgspec.Struct, frozen=True):
     """What became of a batch; `times_corrected` counts among the stored and the duplicates."""
 
     stored: int = 0

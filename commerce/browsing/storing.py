@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, array, insert
 
 from commerce.browsing.choices import off
-from commerce.browsing.events import Batch, Counts, Dated, Row
+from commerce.browsing.events import Batch, BrowsingCounts, Dated, Row
 from commerce.kernel.sql import Connection, Query, records, records_of
 from commerce.tables import browsing_event
 
@@ -93,7 +93,7 @@ class _Sent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     shopper_id: UUID | None = None
 
 
-async def record(conn: Connection, batches: Sequence[Dated]) -> list[Counts]:
+async def record(conn: Connection, batches: Sequence[Dated]) -> list[BrowsingCounts]:
     """Store the events of many batches; an answer for each batch, in order.
 
     Repeating events is harmless, also at the same time. Whose shopper has switched recording off is
@@ -106,13 +106,13 @@ async def record(conn: Connection, batches: Sequence[Dated]) -> list[Counts]:
     for each in batches:
         given = len(each.rows)
         if not unwilling.isdisjoint(each.batch.person_ids):
-            counts.append(Counts(not_recorded=given))
+            counts.append(BrowsingCounts(not_recorded=given))
         elif stored is None:
-            counts.append(Counts(given, 0, each.times_corrected))
+            counts.append(BrowsingCounts(given, 0, each.times_corrected))
         else:
             mine = stored & {row.id for row in each.rows}
             stored -= mine  # who of several brought it first, has stored it
-            counts.append(Counts(len(mine), given - len(mine), each.times_corrected))
+            counts.append(BrowsingCounts(len(mine), given - len(mine), each.times_corrected))
     return counts
 
 

@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from commerce.browsing.choices import CHOOSE, off
 from commerce.browsing.summary import Browsing, Goods, Seen, summarize
-from commerce.kernel.partitions import bound
+from commerce.kernel import partitions
 from commerce.kernel.sql import Connection, Query
 from commerce.tables import browsing_event, browsing_link, item, sku
 
@@ -49,6 +49,7 @@ DEVICES = 20
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 _INSTANT = timedelta(microseconds=1)
+_LONGEST_MONTH = timedelta(days=31)
 _MOMENT = DateTime(timezone=True)
 _PERSON = bindparam("person_ids", type_=ARRAY(Uuid()))
 _SINCE, _UNTIL = bindparam("since", type_=_MOMENT), bindparam("until", type_=_MOMENT)
@@ -149,6 +150,10 @@ CLEAR_ANONYMOUS = Query(
     )
 )
 
+FORGET_LINKS = Query(
+    delete(browsing_link).where(browsing_link.c.until < bindparam("before", type_=_MOMENT))
+)
+
 
 async def link(
     conn: Connection, visitor_id: UUID, person_ids: Sequence[UUID], *, now: datetime
@@ -180,7 +185,7 @@ async def recent(conn: Connection, person_ids: Sequence[UUID], *, now: datetime)
     trail = await conn.run(
         TRAIL,
         person_ids=list(person_ids),
-        oldest=bound(now - RECENT),
+        oldest=partitions.bound(now - RECENT),
         newest=NEWEST,
         devices=DEVICES,
     )
@@ -207,3 +212,13 @@ async def choose(
     await conn.run(CHOOSE, shopper=person_ids[0], wanted=recording, now=now)
     if not recording:
         await clear(conn, person_ids)
+
+
+async def forget(conn: Connection, *, months_kept: int, now: datetime) -> list[str]:
+    """Drop whole months of events, and the spans in which nothing can be left; the months' names.
+
+    Repeating it is harmless. An event may be a month ahead of its receipt, so spans stay longer.
+    """
+    months = await partitions.drop(conn, "browsing_event", months_kept=months_kept, now=now)
+    await conn.run(FORGET_LINKS, before=now - (months_kept + 2) * _LONGEST_MONTH)
+    return months

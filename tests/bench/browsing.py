@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import psycopg
 
 from commerce import browsing
-from commerce.browsing import Batch, Search
+from commerce.browsing import Batch, CatalogSearch
 from commerce.kernel.sql import Database
 from tests.bench import database
 from tests.bench.measuring import Bench, Flow, Row, request
@@ -80,8 +80,8 @@ async def measure_summaries(bench: Bench) -> None:
     shopper_id = uuid4()
     taken: dict[int, list[float]] = {FEW: [], MANY: []}
     for db, dsn, stored in ((few, stack.peer_dsn, FEW), (stack.database, stack.dsn, MANY)):
-        await _browse(db, shopper_id)
-        await asyncio.to_thread(_fill, dsn, stored)
+        await browse(db, shopper_id)
+        await asyncio.to_thread(fill, dsn, stored)
         await asyncio.to_thread(database.settle, dsn)
     async with few.reading() as of_few, stack.database.reading() as of_many:
         for _ in range(SUMMARIES):
@@ -102,13 +102,13 @@ async def measure_summaries(bench: Bench) -> None:
         bench.say(row)
 
 
-async def _browse(db: Database, shopper_id: UUID) -> None:
+async def browse(db: Database, shopper_id: UUID) -> None:
     """Four hundred events of one shopper, half of them from before the sign-in."""
     visitor_id, now = uuid4(), datetime.now(UTC)
     async with db.transaction() as conn:
         for number in range(4):
             searches = [
-                Search(uuid4(), now - timedelta(minutes=n), f"camisa {number} {n}")
+                CatalogSearch(uuid4(), now - timedelta(minutes=n), f"camisa {number} {n}")
                 for n in range(100)
             ]
             person = (shopper_id,) * (number % 2)
@@ -169,8 +169,11 @@ def _chunk() -> bytes:
     return lines.getvalue().encode()
 
 
-def _fill(dsn: str, wanted: int) -> None:
+def fill(dsn: str, wanted: int) -> None:
+    """Events of other people, up to so many."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for first in range(1, wanted + 1, PAGE):
+        row = connection.execute("SELECT count(*) FROM browsing_event").fetchone()
+        stored = row[0] if row is not None else 0
+        for first in range(stored + 1, wanted + 1, PAGE):
             last = min(first + PAGE - 1, wanted)
             connection.execute(MORE_SQL, {"first": first, "last": last})

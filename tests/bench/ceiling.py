@@ -12,7 +12,7 @@ import msgspec
 from litestar import Litestar, Request, get, post
 from litestar.exceptions import NotAuthorizedException
 
-from commerce.browsing import Counts, Event
+from commerce.browsing import BrowsingCounts, Event
 
 KEYS = {"pk_bench": "bench"}
 
@@ -84,12 +84,12 @@ async def availability(request: Request, sku: str) -> Answer:  # type: ignore[ty
 
 
 @post("/v1/browsing-events", status_code=200)
-async def record(request: Request, data: Browsing) -> Counts:  # type: ignore[type-arg]
+async def record(request: Request, data: Browsing) -> BrowsingCounts:  # type: ignore[type-arg]
     """Decode, look up one key, answer."""
     name = KEYS.get(request.headers.get("x-api-key", ""))
     if name is None:
         raise NotAuthorizedException
-    return Counts(len(data.events))
+    return BrowsingCounts(len(data.events))
 
 
 def application() -> Litestar:

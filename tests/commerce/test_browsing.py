@@ -10,11 +10,22 @@ from hypothesis import strategies as st
 from sqlalchemy import bindparam, select
 
 from commerce import browsing
-from commerce.browsing import Add, Batch, Counts, Event, Remove, Scan, Search, StoreVisit, View
+from commerce.browsing import (
+    Batch,
+    BrowsingCounts,
+    CartAdd,
+    CartRemove,
+    CatalogSearch,
+    Event,
+    PageView,
+    ShelfScan,
+    StoreVisit,
+)
 from commerce.browsing.summary import SHOWN, Goods, Seen, summarize
 from commerce.browsing.trails import DEVICES, NEWEST
+from commerce.kernel import partitions
 from commerce.kernel.sql import Database, Query
-from commerce.tables import browsing_event
+from commerce.tables import browsing_event, browsing_link
 from tests.shop import Shop, make_shop
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -25,6 +36,7 @@ OF_VISITOR = Query(
     .order_by(browsing_event.c.at),
     str,
 )
+SPANS = Query(select(browsing_link.c.shopper_id).order_by(browsing_link.c.until), UUID)
 TIMES = Query(
     select(browsing_event.c.at).where(browsing_event.c.visitor_id == bindparam("visitor")), datetime
 )
@@ -36,11 +48,11 @@ def batch(
     return Batch(visitor, uuid4(), "web", events, tuple(person), received_at)
 
 
-def search(words: str = "lino", at: datetime = NOW) -> Search:
-    return Search(uuid4(), at, words)
+def search(words: str = "lino", at: datetime = NOW) -> CatalogSearch:
+    return CatalogSearch(uuid4(), at, words)
 
 
-async def record(db: Database, *batches: Batch) -> list[Counts]:
+async def record(db: Database, *batches: Batch) -> list[BrowsingCounts]:
     async with db.reading() as conn:
         return await browsing.record(conn, [browsing.dated(each) for each in batches])
 
@@ -67,10 +79,10 @@ async def stored(db: Database, visitor: UUID) -> list[str]:
 async def test_an_event_is_stored_once_however_often_it_comes(db: Database) -> None:
     visitor = uuid4()
     first, second = search("uno"), search("dos")
-    assert await record(db, batch(first, first, visitor=visitor)) == [Counts(1, 1)]
-    assert await record(db, batch(first, second, visitor=visitor)) == [Counts(1, 1)]
+    assert await record(db, batch(first, first, visitor=visitor)) == [BrowsingCounts(1, 1)]
+    assert await record(db, batch(first, second, visitor=visitor)) == [BrowsingCounts(1, 1)]
     later = batch(second, visitor=visitor, received_at=NOW + 6 * DAY)
-    assert await record(db, later) == [Counts(0, 1)]
+    assert await record(db, later) == [BrowsingCounts(0, 1)]
     assert sorted(await stored(db, visitor)) == ["dos", "uno"]
 
 
@@ -84,14 +96,14 @@ async def test_batches_that_share_a_statement_are_counted_apart(db: Database) ->
         batch(*events[1:], visitor=visitor),
         batch(events[3], visitor=visitor),
     )
-    assert counts == [Counts(1, 1), Counts(2, 1), Counts(0, 1)]
+    assert counts == [BrowsingCounts(1, 1), BrowsingCounts(2, 1), BrowsingCounts(0, 1)]
     assert sorted(await stored(db, visitor)) == ["0", "1", "2", "3"]
 
 
 async def test_the_same_id_of_another_visitor_is_another_event(db: Database) -> None:
     event, visitors = search(), [uuid4(), uuid4()]
     counts = await record(db, *(batch(event, visitor=visitor) for visitor in visitors))
-    assert counts == [Counts(1), Counts(1)]
+    assert counts == [BrowsingCounts(1), BrowsingCounts(1)]
     assert [await stored(db, visitor) for visitor in visitors] == [["lino"], ["lino"]]
 
 
@@ -110,7 +122,7 @@ async def test_a_wrong_time_becomes_that_of_receipt_and_is_still_known_again(
 ) -> None:
     visitor, event = uuid4(), search(at=at)
     counts = await record(db, batch(event, visitor=visitor))
-    assert counts == [Counts(1, times_corrected=1)]
+    assert counts == [BrowsingCounts(1, times_corrected=1)]
     again = batch(event, visitor=visitor, received_at=NOW + MINUTE)
     assert (await record(db, again))[0].duplicates == 1
     next_day = batch(event, visitor=visitor, received_at=NOW + DAY)
@@ -123,9 +135,9 @@ async def test_an_event_that_was_in_time_is_known_when_it_comes_again_too_late(
     db: Database,
 ) -> None:
     visitor, event = uuid4(), search(at=NOW - 6 * DAY)
-    assert await record(db, batch(event, visitor=visitor)) == [Counts(1)]
+    assert await record(db, batch(event, visitor=visitor)) == [BrowsingCounts(1)]
     late = batch(event, visitor=visitor, received_at=NOW + 2 * DAY)
-    assert await record(db, late) == [Counts(0, 1, times_corrected=1)]
+    assert await record(db, late) == [BrowsingCounts(0, 1, times_corrected=1)]
 
 
 # Whose trail it is
@@ -249,9 +261,11 @@ async def test_who_wants_no_recording_has_none_until_it_is_wanted_again(db: Data
         batch(search("a"), search("b"), visitor=visitor, person=[ana]),
         batch(search("eva"), visitor=visitor, person=[eva]),
     )
-    assert counts == [Counts(not_recorded=2), Counts(1)]
+    assert counts == [BrowsingCounts(not_recorded=2), BrowsingCounts(1)]
     await choose(db, ana, recording=True, now=NOW + MINUTE)
-    assert await record(db, batch(search("after"), visitor=visitor, person=[ana])) == [Counts(1)]
+    assert await record(db, batch(search("after"), visitor=visitor, person=[ana])) == [
+        BrowsingCounts(1)
+    ]
     assert (await searched(db, ana), await searched(db, eva)) == ({"after"}, {"eva"})
 
 
@@ -259,9 +273,9 @@ async def test_the_newest_choice_of_a_person_counts(db: Database) -> None:
     root, merged, visitor = uuid4(), uuid4(), uuid4()
     await choose(db, merged, recording=False, now=NOW)
     event = batch(search(), visitor=visitor, person=[root, merged])
-    assert await record(db, event) == [Counts(not_recorded=1)]
+    assert await record(db, event) == [BrowsingCounts(not_recorded=1)]
     await choose(db, root, merged, recording=True, now=NOW + MINUTE)
-    assert await record(db, event) == [Counts(1)]
+    assert await record(db, event) == [BrowsingCounts(1)]
     async with db.reading() as conn:
         wanted = [await browsing.recording(conn, ids) for ids in ([root, merged], [merged])]
     assert wanted == [True, False]
@@ -275,6 +289,21 @@ async def test_who_wants_no_recording_leaves_no_trail_on_a_device_for_others(db:
     await link(db, visitor, eva, now=NOW + HOUR)
     assert await searched(db, eva) == set()
     assert await stored(db, visitor) == []
+
+
+async def test_months_that_go_take_the_spans_along_that_belonged_to_them(own_dsn: str) -> None:
+    db, visitor, ana, eva = await Database.open(own_dsn), uuid4(), uuid4(), uuid4()
+    await link(db, visitor, ana, now=NOW)
+    await link(db, uuid4(), eva, now=NOW + 100 * DAY)
+    async with db.transaction() as conn:
+        await partitions.ensure(conn, now=NOW)
+        assert await browsing.forget(conn, months_kept=3, now=NOW + 95 * DAY) == []
+        gone = await browsing.forget(conn, months_kept=3, now=NOW + 130 * DAY)
+        assert gone == ["browsing_event_202611"]
+        assert await conn.run(SPANS) == [ana, eva]
+        await browsing.forget(conn, months_kept=3, now=NOW + 160 * DAY)
+        assert await conn.run(SPANS) == [eva]
+    await db.close()
 
 
 # What it says
@@ -291,13 +320,13 @@ async def test_a_summary_names_goods_that_the_catalog_knows(db: Database, shop: 
     await record(
         db,
         batch(
-            View(uuid4(), NOW - 5 * MINUTE, first.item_code, first.sku),
-            View(uuid4(), NOW - 4 * MINUTE, second.item_code),
-            View(uuid4(), NOW - 3 * MINUTE, first.item_code),
-            View(uuid4(), NOW - 2 * MINUTE, None, "sold only elsewhere"),
-            Add(uuid4(), NOW - 2 * MINUTE, first.sku),
-            Remove(uuid4(), NOW - MINUTE, first.sku),
-            Scan(uuid4(), NOW - DAY, third.sku, store),
+            PageView(uuid4(), NOW - 5 * MINUTE, first.item_code, first.sku),
+            PageView(uuid4(), NOW - 4 * MINUTE, second.item_code),
+            PageView(uuid4(), NOW - 3 * MINUTE, first.item_code),
+            PageView(uuid4(), NOW - 2 * MINUTE, None, "sold only elsewhere"),
+            CartAdd(uuid4(), NOW - 2 * MINUTE, first.sku),
+            CartRemove(uuid4(), NOW - MINUTE, first.sku),
+            ShelfScan(uuid4(), NOW - DAY, third.sku, store),
             StoreVisit(uuid4(), NOW - DAY, store),
             StoreVisit(uuid4(), NOW - 2 * DAY, store),
             visitor=uuid4(),

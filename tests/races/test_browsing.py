@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from commerce import browsing
-from commerce.browsing import Batch, Counts, Search
+from commerce.browsing import Batch, BrowsingCounts, CatalogSearch
 from commerce.kernel.sql import Database
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -23,7 +23,7 @@ async def rival(dsn: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-async def record(db: Database, *batches: Batch) -> list[Counts]:
+async def record(db: Database, *batches: Batch) -> list[BrowsingCounts]:
     async with db.reading() as conn:
         return await browsing.record(conn, [browsing.dated(each) for each in batches])
 
@@ -47,7 +47,7 @@ async def test_batches_that_two_processes_store_at_once_are_stored_once(
         batches = [
             Batch(
                 visitor, uuid4(), "app",
-                tuple(Search(uuid4(), NOW, f"{n}") for n in range(100)), (), NOW,
+                tuple(CatalogSearch(uuid4(), NOW, f"{n}") for n in range(100)), (), NOW,
             )
             for visitor in visitors
         ]  # fmt: skip
@@ -66,7 +66,9 @@ async def test_two_who_sign_in_at_once_on_one_device_do_not_both_get_its_trail(
 ) -> None:
     for number in range(ROUNDS):
         visitor, ana, eva = uuid4(), uuid4(), uuid4()
-        await record(db, Batch(visitor, uuid4(), "web", (Search(uuid4(), NOW, "lino"),), (), NOW))
+        await record(
+            db, Batch(visitor, uuid4(), "web", (CatalogSearch(uuid4(), NOW, "lino"),), (), NOW)
+        )
         later = NOW + timedelta(minutes=1)
         earlier = later - timedelta(seconds=number)  # clocks of two processes may differ
         await asyncio.gather(link(db, visitor, ana, later), link(rival, visitor, eva, earlier))
