@@ -41,7 +41,7 @@ async def keep(database: Database, path: Path, *, now: Clock) -> None:
 async def reapply(database: Database, path: Path, *, now: Clock) -> int:
     """Ask again for the erasure of whoever a restore has brought back; returns how many."""
     back = 0
-    for lines in await asyncio.to_thread(lambda: list(_pages(path))):
+    for lines in await asyncio.to_thread(lambda: list(pages(path))):
 
         async def ask(conn: Connection, lines: list[Listed] = lines) -> int:
             return await privacy.reapply(conn, lines, now=now())
@@ -60,7 +60,7 @@ def _append(path: Path, new: list[Listed]) -> None:
         os.fsync(file.fileno())
 
 
-def _pages(path: Path) -> Iterator[list[Listed]]:
+def pages(path: Path) -> Iterator[list[Listed]]:
     """The lines of the list, some at a time. One that a crash has cut off was written again."""
     if not path.exists():
         return
