@@ -16,6 +16,7 @@ COMMANDS = {
     "restore": "api.backup:restore_command",
     "import": "api.import_command:command",
     "keys": "api.key_commands:keys",
+    "outbox": "api.outbox_command:command",
 }
 """Name -> where it is."""
 

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from api import outbox_command
 from api.actors import deliver, tell_shopper
 from api.backoffice import messages as outbox_routes
 from api.mail import Mail
@@ -386,6 +389,28 @@ async def test_the_back_office_reads_the_outbox_and_the_look_is_on_record(
     assert (looked["action"], looked["changes"]) == ("message.read", {"shown": [shown["id"]]})
     assert "ana@example.com" not in record.text
     assert (await storefront.get(OUTBOX)).status_code == 403
+
+
+async def test_the_outbox_is_printed_on_this_machine_and_the_look_is_on_record(
+    db: Database, shop: Shop, own_dsn: str, clock: Moment
+) -> None:
+    made = await order(db, shop)
+    await told_of(work_of(db, now=clock), made.id, "order.placed")
+
+    async def printed(**configured: str) -> str:
+        env = {"DATABASE_URL": own_dsn, "PUBLIC_URL": "https://shop.example", **configured}
+        run = partial(CliRunner().invoke, outbox_command.command, ["--limit", "1"], env=env)
+        result = await asyncio.to_thread(run)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    head, subject, _, greeting, *_ = (await printed()).splitlines()
+    assert head.endswith("  sent  email  order_placed  ana@example.com")
+    assert subject == f"  Tu pedido {made.head.number}"
+    assert greeting == "  Hola Ana:"
+    assert (await printed(SMTP_URL="smtp://127.0.0.1:9")).splitlines() == [head]
+    looks = await db.pool.fetch("SELECT actor FROM staff_record WHERE action = 'message.read'")
+    assert [each["actor"] for each in looks] == ["operator"] * 2
 
 
 async def test_where_mail_goes_out_the_back_office_reads_no_codes(
