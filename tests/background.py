@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from tests.stripe_server import free_port
 SECRET = b"s" * 32
 LINKS = Links(SECRET, "https://shop.example")
 PROJECT = Path(__file__).parent.parent
+START_SECONDS = 90.0
 
 
 class NoGateway:
@@ -42,6 +44,31 @@ def work_of(db: Database, *, carriers: Carriers | None = None, now: Clock = cloc
     log = Log("error", clock.now, io.BytesIO())
     courier = Courier(db, carriers or {}, LINKS, log, now)
     return Work(Settings(database_url=db.dsn), db, SECRET, gateway, courier, log, now)
+
+
+@contextmanager
+def started_product(home: Path) -> Iterator[Path]:
+    """`mostrador run` on ports of its own, with the demo retailer. Yields its state directory."""
+    state_dir, output = home / "state", home / "output"
+    ports = {"PORT": str(free_port()), "FAKE_STRIPE_PORT": str(free_port())}
+    with output.open("wb") as out:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "api.cli", "run"],
+            cwd=PROJECT,
+            env=os.environ | {"STATE_DIR": str(state_dir)} | ports,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not (state_dir / "running.json").exists():
+            assert running.poll() is None, output.read_text()
+            assert time.monotonic() < deadline, output.read_text()
+            time.sleep(0.1)
+        yield state_dir
+    finally:
+        running.send_signal(signal.SIGTERM)
+        running.wait(60)
 
 
 class WorkerProcess:

@@ -2,10 +2,8 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,37 +14,17 @@ import pytest
 from api import sample_keys, state
 from api.sample_keys import SampleKeys
 from api.state import Running
-from tests.stripe_server import free_port
+from tests.background import PROJECT, started_product
 
-PROJECT = Path(__file__).parent.parent.parent
 MOSTRADOR = [sys.executable, "-m", "api.cli"]
-START_SECONDS = 90.0
 pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
 def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A started product's state: its demo retailer is loaded, its services run."""
-    home = tmp_path_factory.mktemp("demo")
-    ports = {"PORT": str(free_port()), "FAKE_STRIPE_PORT": str(free_port())}
-    with (home / "output").open("wb") as output:
-        supervisor = subprocess.Popen(
-            [*MOSTRADOR, "run"],
-            cwd=PROJECT,
-            env=os.environ | {"STATE_DIR": str(home / "state")} | ports,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not (home / "state/running.json").exists():
-            assert supervisor.poll() is None, (home / "output").read_text()
-            assert time.monotonic() < deadline, (home / "output").read_text()
-            time.sleep(0.1)
-        yield home / "state"
-    finally:
-        supervisor.send_signal(signal.SIGTERM)
-        supervisor.wait(60)
+    with started_product(tmp_path_factory.mktemp("demo")) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -252,7 +252,7 @@ async def test_with_consent_the_counter_goes_on_where_the_phone_was(scene: Scene
         (before["number"], "app")
     ]
     assert [each["order_number"] for each in seen["pickups"]] == [before["number"]]
-    assert (seen["returns"], seen["value"]["orders"]) == ([], 1)
+    assert (seen["returns"], seen["notes"], seen["value"]["orders"]) == ([], [], 1)
     assert seen["value"]["spent"] == [before["total"]]
     # Her pickup waits at the other store, and her cart was not handed over.
     assert seen["in_hand"] == {"order": None, "pickups": [], "returns": [], "carts": []}
