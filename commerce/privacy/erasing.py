@@ -187,7 +187,10 @@ async def request(
     """
     person = await customers.lock_person(conn, shopper_id)
     if person.erased:
-        return await conn.one(OF_SHOPPER, shopper=person.id)
+        known = await conn.first(OF_SHOPPER, shopper=person.id)
+        if known is None:  # once merged into whoever was erased, and taken off again since
+            raise NotFound(kind="shopper", id=str(shopper_id))
+        return known
     addresses = [*person.emails, *person.phones]
     scope = Scope(list(person.ids), [], addresses, until=now, now=now)
     waits = await waits_of(conn, scope)
