@@ -9,6 +9,7 @@ from msgspec import Struct
 from api.demo.caller import Feed, NotAsTold
 from api.demo.cast import Cast, Good
 from api.demo.outbox import message
+from api.demo.shopper import known_at_the_counter
 from api.demo.teller import moment, money, payments, units
 
 COUPON = "WELCOME10"
@@ -50,6 +51,7 @@ async def play(cast: Cast) -> None:
         await the_last_units(cast)
         await pay_in_cash(cast, feed)
         await change_of_mind(cast)
+        await known_at_the_counter(cast)
         await deliver(cast)
 
 
@@ -305,7 +307,7 @@ async def deliver(cast: Cast) -> None:
     cast.teller.step(f"In the evening a van brings goods to {cast.here.name}")
     reason = "evening delivery"
     await cast.bring(cast.favourite, cast.there, -1, reason=reason)
-    await cast.bring(cast.favourite, cast.here, 2, reason=reason)
+    await cast.bring(cast.favourite, cast.here, 3, reason=reason)
     await cast.bring(cast.second, cast.here, 2, reason=reason)
     await cast.bring(cast.scarce, cast.here, cast.scarce.available, reason=reason)
 

@@ -106,6 +106,8 @@ def test_the_story_is_told_and_the_books_agree_as_often_as_it_is_played(
         # Two of the three units went back, each for its price less ten percent.
         assert back == 2 * (price - price // 10)
         assert moved(cancelled) == {"authorized_minor": price, "voided_minor": price}
+        assert "withheld: browsing (no consent)" in told
+        assert "Nobody reminds her of a cart that she has bought in a store." in told
         number = re.search(r"Order (\w+) waits for another card: insufficient_funds", told)
         assert number is not None
         order = ask(running, keys, f"/v1/store/orders/{number[1]}")
