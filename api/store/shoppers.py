@@ -73,7 +73,7 @@ class ShopperView(msgspec.Struct, frozen=True):
     reason: str
     opened_at: datetime
     expires_at: datetime
-    withheld: list[Withheld]
+    withheld: tuple[Withheld, ...]
     shopper: Portrait
 
 
@@ -142,18 +142,17 @@ async def read_view(
     view_id: UUID, who: Principal, services: Services, now: datetime
 ) -> ShopperView:
     """What the view shows now. Each look is on record, and what was shown."""
-
-    async def work(conn: Connection) -> ShopperView | ViewOver:
+    async with services.database.reading() as conn:
         found = await clienteling.standing(conn, view_id, who, now)
-        if found.ending is not None:
-            await clienteling.end(conn, who, view_id, found.ending, now=now)
-            return ViewOver(view_id=view_id, ending=found.ending)
-        return await _shown(conn, found, now)
+        if found.ending is None:
+            return await _shown(conn, found, now)
+    over = ViewOver(view_id=view_id, ending=found.ending)
 
-    answer = await services.commit(work)
-    if isinstance(answer, ViewOver):
-        raise answer
-    return answer
+    async def work(conn: Connection) -> None:
+        await clienteling.end(conn, who, view_id, over.ending, now=now)
+
+    await services.commit(work)
+    raise over
 
 
 @delete(

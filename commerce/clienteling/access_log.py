@@ -129,7 +129,7 @@ async def record_shown(
     conn: Connection, view: View, parts: Sequence[str], *, now: datetime
 ) -> None:
     """Put on record that these parts of a shopper were shown through a view."""
-    await conn.later(
+    await conn.run(
         RECORD, access_id=ids.uuid7(), through=view.id, now=now, parts=sorted(set(parts))
     )
 

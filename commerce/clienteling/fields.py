@@ -4,8 +4,9 @@
 is taken out before anybody sees it. A test wants an entry for every field.
 """
 
-from collections.abc import Iterator
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -14,6 +15,7 @@ from commerce.clienteling.views import ViewPurpose
 from commerce.consents import Consents
 
 Need = Literal["contract", "personal_service", "browsing_insight"]
+_NEEDS: tuple[Need, ...] = get_args(Need)
 Why = Literal["not_for_this_purpose", "no_consent"]
 
 _Part = TypeVar("_Part", bound=msgspec.Struct)
@@ -95,33 +97,49 @@ FIELDS: dict[str, Rule] = {
 
 def refusal(path: str, purpose: ViewPurpose, granted: Consents) -> Withheld | None:
     """Why a field is not shown; None when it is."""
+    return _refusal(path, purpose, _met(granted))
+
+
+def withheld(purpose: ViewPurpose, granted: Consents) -> tuple[Withheld, ...]:
+    """All that is not shown, each part once. Says nothing about whether there would be anything."""
+    return _withheld(purpose, _met(granted))
+
+
+def shown(purpose: ViewPurpose, granted: Consents) -> tuple[str, ...]:
+    """The parts that are seen at least in part: what the access log says."""
+    return _shown(purpose, _met(granted))
+
+
+def _met(granted: Consents) -> frozenset[Need]:
+    return frozenset(need for need in _NEEDS if need == "contract" or granted.allows(need))
+
+
+def _refusal(path: str, purpose: ViewPurpose, met: frozenset[Need]) -> Withheld | None:
     rule = FIELDS[path]
     if purpose not in rule.purposes:
         return Withheld(path, "not_for_this_purpose")
-    if rule.needs == "contract" or granted.allows(rule.needs):
-        return None
-    return Withheld(path, "no_consent", rule.needs)
+    return None if rule.needs in met else Withheld(path, "no_consent", rule.needs)
 
 
-def withheld(purpose: ViewPurpose, granted: Consents) -> list[Withheld]:
-    """All that is not shown, each part once. Says nothing about whether there would be anything."""
+@cache
+def _withheld(purpose: ViewPurpose, met: frozenset[Need]) -> tuple[Withheld, ...]:
     found: dict[str, Withheld] = {}
     for path in FIELDS:
         inside = any(path.startswith(f"{part}.") for part in found)
-        why = None if inside else refusal(path, purpose, granted)
+        why = None if inside else _refusal(path, purpose, met)
         if why is not None:
             found[path] = why
-    return list(found.values())
+    return tuple(found.values())
 
 
-def shown(purpose: ViewPurpose, granted: Consents) -> list[str]:
-    """The parts that are seen at least in part: what the access log says."""
+@cache
+def _shown(purpose: ViewPurpose, met: frozenset[Need]) -> tuple[str, ...]:
     parts = [path for path in FIELDS if "." not in path and path != "in_hand"]
     parts += [path for path in FIELDS if path.startswith("in_hand.") and path.count(".") == 1]
-    return sorted(path for path in parts if refusal(path, purpose, granted) is None)
+    return tuple(sorted(path for path in parts if _refusal(path, purpose, met) is None))
 
 
-def cut(portrait: Portrait, hidden: list[Withheld]) -> Portrait:
+def cut(portrait: Portrait, hidden: Iterable[Withheld]) -> Portrait:
     """The portrait without what is withheld."""
     return _cut(portrait, "", {each.field for each in hidden})
 

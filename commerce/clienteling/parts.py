@@ -247,8 +247,10 @@ def _value() -> Select[Any]:
 
 VALUE = Query(_value(), ValueSeen)
 _TIME = DateTime(timezone=True)
+_of_cart = ("id", "location_id", "updated_at", "lines", "state", "claim_location_id",
+            "claim_expires_at")  # fmt: skip
 _one_cart = (
-    select(cart)
+    select(*(cart.c[name] for name in _of_cart))
     .where(cart.c.shopper_id == _OF_PERSON)
     .order_by(cart.c.id.desc())
     .limit(RECENT_CARTS)

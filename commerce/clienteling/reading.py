@@ -36,7 +36,7 @@ class Shown(msgspec.Struct, frozen=True):
     """What a view shows, and what it does not."""
 
     portrait: Portrait
-    withheld: list[Withheld]
+    withheld: tuple[Withheld, ...]
 
 
 async def show(conn: Connection, found: Standing, *, now: datetime) -> Shown:

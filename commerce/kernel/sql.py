@@ -312,6 +312,7 @@ class Database:
             command_timeout=statement_timeout_seconds + 5,
             statement_cache_size=1024 if cache_statements else 0,
             max_cached_statement_lifetime=0,
+            max_cacheable_statement_size=0,  # none: what is gathered is long and comes again
             server_settings={
                 "application_name": name,
                 "statement_timeout": str(int(statement_timeout_seconds * 1000)),

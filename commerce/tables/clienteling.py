@@ -109,7 +109,7 @@ shopper_access = Table(
     "shopper_access",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("view_id", Uuid, ForeignKey("shopper_view.id"), nullable=False, index=True),
+    Column("view_id", Uuid, nullable=False, index=True),
     Column("at", DateTime(timezone=True), nullable=False),
     Column("shown", ARRAY(Text), nullable=False),
 )

@@ -924,6 +924,15 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         postgresql_ops={"key": "text_pattern_ops"},
     )
     op.create_table(
+        "shopper_access",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("view_id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("shown", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("shopper_access_pkey")),
+    )
+    op.create_index(op.f("shopper_access_view_id_idx"), "shopper_access", ["view_id"], unique=False)
+    op.create_table(
         "shopper_look_up",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("associate_id", sa.Uuid(), nullable=False),
@@ -1327,18 +1336,6 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
     )
     op.create_index("return_location_idx", "return", ["location_id", "id"], unique=False)
     op.create_index(op.f("return_order_id_idx"), "return", ["order_id"], unique=False)
-    op.create_table(
-        "shopper_access",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("view_id", sa.Uuid(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("shown", postgresql.ARRAY(sa.Text()), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["view_id"], ["shopper_view.id"], name=op.f("shopper_access_view_id_fkey")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("shopper_access_pkey")),
-    )
-    op.create_index(op.f("shopper_access_view_id_idx"), "shopper_access", ["view_id"], unique=False)
     op.create_table(
         "shopper_candidate",
         sa.Column("id", sa.Uuid(), nullable=False),

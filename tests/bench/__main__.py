@@ -1,8 +1,8 @@
 """Run everything, print a table, write `.state/bench.json`.
 
 `python -m tests.bench` runs all scenarios; with names, only those: orders, flows, cards,
-availability, lag, browsing, summaries, live. `--profile` samples the web process meanwhile (py-spy)
-and says where time goes.
+availability, lag, browsing, summaries, views, live. `--profile` samples the web process meanwhile
+(py-spy) and says where time goes.
 """
 
 import asyncio

@@ -19,6 +19,7 @@ from tests.bench.browsing import measure_browsing, measure_summaries
 from tests.bench.live import measure_live
 from tests.bench.measuring import CONTACT, Bench, Flow, Row, request
 from tests.bench.stack import COUPON, SKUS, STORES
+from tests.bench.views import measure_views
 
 ORDERS = 8_000
 LONE = 400
@@ -192,6 +193,7 @@ ALL: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "lag": measure_lag,
     "browsing": measure_browsing,
     "summaries": measure_summaries,
+    "views": measure_views,
     "live": measure_live,
 }
 
