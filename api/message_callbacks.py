@@ -8,7 +8,6 @@ from litestar import Request, post
 
 from api.auth import public
 from api.contract import no_key_needed, raises
-from api.refusals import InvalidRequest, MalformedBody
 from api.services import Services
 from commerce import messages
 from commerce.kernel.sql import Connection
@@ -31,7 +30,7 @@ class Noted(msgspec.Struct, frozen=True):
     "/v1/webhooks/messages",
     guards=[public()],
     status_code=200,
-    opt=raises(CallbackRefused, InvalidRequest, MalformedBody),
+    opt=raises(CallbackRefused),
 )
 @no_key_needed("what is told carries its own id")
 async def receive_message_events(
@@ -48,10 +47,8 @@ async def receive_message_events(
     signing.verify(services.settings.carrier_secret, header, body, now)
     try:
         told = msgspec.json.decode(body, type=Callback)
-    except msgspec.ValidationError as wrong:
-        raise InvalidRequest(path="/", reason=str(wrong)) from wrong
-    except msgspec.DecodeError as wrong:
-        raise MalformedBody(reason=str(wrong)) from wrong
+    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        raise CallbackRefused(reason=f"it is signed, but no callback: {wrong}") from wrong
     return Noted(await messages.apply(conn, told.events, now=now))
 
 

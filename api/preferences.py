@@ -78,8 +78,8 @@ async def choose_preferences(
 
     `preferred` is a channel or empty; `everything` ends all that may be ended.
     """
-    link = _own(services, request, token)
     form = await _form(request)
+    link = _own(services, request, token)
     if ("everything", "1") in form:
         await preferences.unsubscribe(conn, link, everything=True, now=now)
     else:

@@ -23,17 +23,18 @@ def spoken(parameters: Mapping[str, Any], locale: str, zone: str) -> dict[str, A
 
 
 def _spoken(value: Any, locale: str, zone: str) -> Any:
+    spoken_value = value
     if isinstance(value, Money):
-        return amount(value.amount_minor, value.currency, locale)
-    if isinstance(value, datetime):
-        return moment(value, zone, locale)
-    if isinstance(value, Store):
-        return _place(value.name, value.address, value.opening_hours, locale)
-    if isinstance(value, list | tuple):
-        return [_spoken(each, locale, zone) for each in value]
-    if isinstance(value, Mapping):
-        return spoken(value, locale, zone)
-    return value
+        spoken_value = amount(value.amount_minor, value.currency, locale)
+    elif isinstance(value, datetime):
+        spoken_value = moment(value, zone, locale)
+    elif isinstance(value, Store):
+        spoken_value = _place(value.name, value.address, value.opening_hours, locale)
+    elif isinstance(value, list | tuple):
+        spoken_value = [_spoken(each, locale, zone) for each in value]
+    elif isinstance(value, dict):
+        spoken_value = spoken(value, locale, zone)
+    return spoken_value
 
 
 def _place(name: str, address: Any, week: Week, locale: str) -> dict[str, str]:
