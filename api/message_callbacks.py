@@ -34,7 +34,7 @@ class Noted(msgspec.Struct, frozen=True):
 )
 @no_key_needed("what is told carries its own id")
 async def receive_message_events(
-    request: Request[Any, Any, Any], conn: Connection, services: Services, now: datetime
+    request: Request[Any, Any, Any], services: Services, now: datetime
 ) -> Noted:
     """What became of messages, and what people replied. Signed as `api/carriers.py` says.
 
@@ -49,7 +49,11 @@ async def receive_message_events(
         told = msgspec.json.decode(body, type=Callback)
     except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
         raise CallbackRefused(reason=f"it is signed, but no callback: {wrong}") from wrong
-    return Noted(await messages.apply(conn, told.events, now=now))
+
+    async def work(conn: Connection) -> int:
+        return await messages.apply(conn, told.events, now=now)
+
+    return Noted(await services.commit(work))
 
 
 ROUTES = [receive_message_events]

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import DateTime, Text, Uuid, any_, bindparam, or_, select, update
+from sqlalchemy import DateTime, Text, Uuid, any_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from commerce import consents, customers
@@ -99,7 +99,13 @@ LOCK = Query(
 _NEW = rows_of("n", id=Uuid(), state=Text(), why=Text(), delivered_at=_MOMENT)
 MOVE = Query(
     update(message)
-    .values(state=_NEW.c.state, why=_NEW.c.why, delivered_at=_NEW.c.delivered_at)
+    .values(
+        state=_NEW.c.state,
+        why=_NEW.c.why,
+        delivered_at=_NEW.c.delivered_at,
+        # Who sent it may not have noted that yet.
+        sent_at=func.coalesce(message.c.sent_at, bindparam("now", type_=_MOMENT)),
+    )
     .where(message.c.id == _NEW.c.id)
 )
 WHO_HAS = Query(
@@ -143,6 +149,7 @@ async def apply(conn: Connection, told: Sequence[Told], *, now: datetime) -> int
             state=[each.state for each in moved.values()],
             why=[each.why for each in moved.values()],
             delivered_at=[each.delivered_at for each in moved.values()],
+            now=now,
         )
     await stops.stop(conn, gone, why="bounced", now=now)
     return changed

@@ -1,5 +1,6 @@
 """What carriers tell afterwards: signed, in any order, twice, late, and about nothing here."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
@@ -108,6 +109,31 @@ async def test_states_move_up_however_often_and_in_whatever_order_they_are_told(
     assert await standing(db, one.id) == ("read", None)
     assert (await tells(carrier, event("failed", one.id))).json() == {"changed": 0}
     assert await standing(db, one.id) == ("read", None)
+
+
+async def test_carriers_that_tell_at_once_leave_the_state_that_one_after_the_other_would(
+    carrier: httpx.AsyncClient, db: Database
+) -> None:
+    some = [await sent(db) for _ in range(5)]
+    told = [event(kind, each.id) for kind in ("delivered", "read", "failed") for each in some]
+    reply = event("reply", some[0].id, text="Baja")
+    answers = await asyncio.gather(
+        *(tells(carrier, *told[i::3], reply) for i in range(3)),
+        *(tells(carrier, *reversed([*told, reply])) for _ in range(3)),
+    )
+    assert {each.status_code for each in answers} == {200}
+    assert {await standing(db, each.id) for each in some} == {("read", None)}
+    assert await replies(db, some[0].shopper_id) == ["Baja"]
+
+
+async def test_a_callback_may_come_before_the_sender_has_noted_that_it_sent(
+    carrier: httpx.AsyncClient, db: Database
+) -> None:
+    one = await sent(db)
+    await db.pool.execute("UPDATE message SET state = 'queued' WHERE id = $1", one.id)
+    await tells(carrier, event("delivered", one.id))
+    assert await standing(db, one.id) == ("delivered", None)
+    assert await db.pool.fetchval("SELECT sent_at FROM message WHERE id = $1", one.id) is not None
 
 
 @pytest.mark.parametrize("before", [Standing("sent"), Standing("failed", "not_accepted")])
