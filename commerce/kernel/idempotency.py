@@ -187,7 +187,9 @@ FORGET_OF = Query(
 )
 ANSWERS_OF = Query(
     select(*_PRIMARY, idempotency_key.c.answer).where(
-        _OF_PRINCIPALS, idempotency_key.c.answer.is_not(None)
+        _OF_PRINCIPALS,
+        idempotency_key.c.route.like(bindparam("routes", type_=Text())),
+        idempotency_key.c.answer.is_not(None),
     ),
     _Answered,
 )
@@ -276,22 +278,26 @@ async def forget_of(conn: Connection, principal_ids: Sequence[UUID]) -> int:
 
 
 async def forget_naming(
-    conn: Connection, principal_ids: Sequence[UUID], names: Collection[str]
+    conn: Connection,
+    principal_ids: Sequence[UUID],
+    names: Collection[str],
+    *,
+    routes: str = "%",
 ) -> int:
     """Drop the keys of these principals whose answers have one of these words; returns how many.
 
-    Reads all answers to them, which are those of two days.
+    Reads all answers to them on routes like these, which are those of two days.
     """
     wanted = re.compile(b"|".join(re.escape(name.encode()) for name in sorted(names)))
     found = [
         (each.principal_id, each.route, each.key)
-        async for each in conn.stream(ANSWERS_OF, principals=list(principal_ids))
+        async for each in conn.stream(ANSWERS_OF, principals=list(principal_ids), routes=routes)
         if wanted.search(each.answer)
     ]
     if not found:
         return 0
-    principals, routes, keys = zip(*found, strict=True)
+    principals, found_on, keys = zip(*found, strict=True)
     rows = await conn.run(
-        FORGET_THESE, principal_id=list(principals), route=list(routes), key=list(keys)
+        FORGET_THESE, principal_id=list(principals), route=list(found_on), key=list(keys)
     )
     return len(rows)

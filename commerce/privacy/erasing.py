@@ -45,6 +45,7 @@ from commerce.kernel.errors import NotFound
 from commerce.kernel.holdings import Holding, Scope
 from commerce.kernel.sql import Connection, Database, Query, either
 from commerce.messages import Address, NewMessage
+from commerce.orders.personal import OF_PERSON
 from commerce.privacy.registry import HOLDINGS
 from commerce.privacy.waiting import Wait, waits_of
 from commerce.tables import associate, erasure, orders
@@ -60,6 +61,8 @@ WAIT = timedelta(minutes=1)
 MESSAGE_WAIT = timedelta(seconds=5)
 PAGE = 100
 STAFF_AT_ONCE = 50
+WITH_REASONS = "%/cancel"
+"""Routes whose answers to a guest hold what the guest has typed."""
 
 
 class Erasure(msgspec.Struct, frozen=True):
@@ -172,6 +175,12 @@ WAKE = Query(
     .where(erasure.c.state == "pending", erasure.c.next_pass_at > _NOW, _TOUCHED)
     .values(next_pass_at=_NOW)
     .returning(erasure.c.id),
+    UUID,
+)
+GUEST_KEYS = Query(
+    select(orders.c.key_id)
+    .distinct()
+    .where(orders.c.id.in_(OF_PERSON), orders.c.shopper_id.is_(None)),
     UUID,
 )
 STAFF = Query(select(associate.c.id).order_by(associate.c.id), UUID)
@@ -309,12 +318,15 @@ async def _forget_answers(db: Database, work: _Work, scope: Scope, now: Clock) -
                 rows = await conn.run(holding.ids, **scope.values_for(holding.ids))
                 named |= {str(each) for each in rows}
         staff = await conn.run(STAFF)
+        guest_keys = await conn.run(GUEST_KEYS, **scope.values_for(GUEST_KEYS))
 
     async def forget(conn: Connection) -> int:
         rows = await idempotency.forget_of(conn, work.shopper_ids)
         for start in range(0, len(staff), STAFF_AT_ONCE):
             some = staff[start : start + STAFF_AT_ONCE]
             rows += await idempotency.forget_naming(conn, some, named | set(scope.addresses))
+        if guest_keys:
+            rows += await idempotency.forget_naming(conn, guest_keys, named, routes=WITH_REASONS)
         if rows:
             await _count(conn, work, "idempotency_key", rows, now)
         return rows

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -143,7 +142,7 @@ async def use_everything(person: Person, desk: Desk) -> Any:
     browsed = {"visitor_id": str(uuid4()), "session_id": str(uuid4()), "device": "web"}
     await person.send("POST", "/v1/browsing-events", {**browsed, "events": [searched]})
     cart = await person.send("POST", "/v1/carts", {})
-    cart_id = cart.get("id") or cart["cart"]["id"]
+    cart_id = cart["cart"]["id"]
     await person.send("PUT", f"/v1/carts/{cart_id}/lines/{sku}", {"quantity": 1})
     await person.send("POST", "/v1/lists", {"name": WORDS["listed"]})
 
@@ -161,7 +160,7 @@ async def use_everything(person: Person, desk: Desk) -> Any:
     guest = Person(web, person.shop, {}, "")
     before = await guest.order(name=WORDS["guest"])
     await guest.send(
-        "POST", f"/v1/orders/{before['order']['id']}/cancel", {},
+        "POST", f"/v1/orders/{before['order']['id']}/cancel", {"reason": WORDS["guest"]},
         **{"Order-Token": before["order_token"]},
     )  # fmt: skip
     await look_at(desk)
@@ -169,19 +168,20 @@ async def use_everything(person: Person, desk: Desk) -> Any:
 
 
 async def look_at(desk: Desk) -> None:
-    """An associate looks the person up, and opens a view."""
+    """An associate looks the person up, opens a view, and writes a note."""
     async with await desk.staff(0) as here:
         search = {"kind": "email", "email": EMAIL}
         body = {"search": search, "purpose": "serve_in_store", "reason": WORDS["looked-up"]}
         looked = done(await post(here, "/v1/store/shopper-look-ups", body))
-        chosen = looked["candidates"][0]
-        candidate_id = chosen.get("candidate_id") or chosen["id"]
+        (chosen,) = looked["candidates"]
         body = {
-            "candidate_id": candidate_id,
+            "candidate_id": chosen["id"],
             "purpose": "serve_in_store",
             "reason": WORDS["viewed"],
         }
-        done(await post(here, "/v1/store/shopper-views", body))
+        view = done(await post(here, "/v1/store/shopper-views", body))
+        note = {"body": WORDS["noted"]}
+        done(await post(here, f"/v1/store/shopper-views/{view['id']}/notes", note))
 
 
 async def books(db: Database) -> list[list[tuple[Any, ...]]]:
@@ -193,12 +193,6 @@ async def books(db: Database) -> list[list[tuple[Any, ...]]]:
         ]
 
 
-@asynccontextmanager
-async def back_office(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
-    async with await desk.key("backoffice") as office:
-        yield office
-
-
 @pytest.mark.timeout(150)
 @pytest.mark.usefixtures("worker")
 async def test_nothing_is_left_of_an_erased_person(web: WebShop, own_dsn: str) -> None:
@@ -208,7 +202,16 @@ async def test_nothing_is_left_of_an_erased_person(web: WebShop, own_dsn: str) -
     still_open = await use_everything(person, desk)
     web.clock.at = datetime.now(UTC)
     exported = done(await web.http.get("/v1/profile/export", headers=person.headers))["held"]
-    for word in ("searched", "listed", "preferred", "cancelled", "returned", "viewed", "guest"):
+    for word in (
+        "searched",
+        "listed",
+        "preferred",
+        "cancelled",
+        "returned",
+        "viewed",
+        "noted",
+        "guest",
+    ):
         assert WORDS[word] in msgspec.json.encode(exported).decode(), word
     assert len(await found(db, MARKS)) == len(MARKS)
 
@@ -220,7 +223,7 @@ async def test_nothing_is_left_of_an_erased_person(web: WebShop, own_dsn: str) -
     over = await web.http.get("/v1/profile", headers=person.headers)
     assert (over.status_code, over.json()["code"]) == (401, "session_invalid")
 
-    async with back_office(desk) as office:
+    async with await desk.key("backoffice") as office:
         report = f"/v1/backoffice/erasures/{asked['id']}"
 
         async def waits_for_the_order_only() -> bool:
