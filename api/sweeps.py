@@ -13,7 +13,16 @@ import msgspec
 from api import erased_list
 from api.relay import Tell
 from api.work import Work
-from commerce import access, browsing, carts, customers, follow_ups, fulfillment, privacy, settlement
+from commerce import (
+    access,
+    browsing,
+    carts,
+    customers,
+    follow_ups,
+    fulfillment,
+    privacy,
+    settlement,
+)
 from commerce.kernel import deliveries, heartbeats, idempotency, partitions
 from commerce.kernel.sql import Connection
 from commerce.payments import PaymentRunning
@@ -61,7 +70,7 @@ async def _send_messages(work: Work) -> None:
 async def _follow_up(work: Work) -> None:
     """Whoever waits for goods that are there again is called; what is due is decided."""
     async with work.database.transaction() as conn:
-        await follow_ups.call(conn, now=work.now())
+        await follow_ups.call_waiting(conn, now=work.now())
     if await follow_ups.run_due(work.database, secret=work.secret, now=work.now):
         work.courier.wake()
 

@@ -75,7 +75,7 @@ class ReturnSeen(msgspec.Struct, frozen=True):
     lines: list[ReturnedLine]
 
 
-class WantedLine(msgspec.Struct, frozen=True):
+class GatheredLine(msgspec.Struct, frozen=True):
     """Units of a SKU that somebody wants."""
 
     sku: str
@@ -93,7 +93,7 @@ class PickupSeen(msgspec.Struct, frozen=True):
     promised_at: datetime | None
     ready_at: datetime | None
     expires_at: datetime | None
-    lines: list[WantedLine]
+    lines: list[GatheredLine]
 
 
 class CartSeen(msgspec.Struct, frozen=True):
@@ -102,7 +102,7 @@ class CartSeen(msgspec.Struct, frozen=True):
     id: UUID
     location_id: UUID | None
     updated_at: datetime
-    lines: list[WantedLine]
+    lines: list[GatheredLine]
 
 
 class WishSeen(msgspec.Struct, frozen=True):
