@@ -55,7 +55,7 @@ async def hear(db: Database, *, now: datetime) -> None:
 async def sweep(db: Database, clock: Moment) -> int:
     """Decide about all that are due."""
     async with db.transaction() as conn:
-        await follow_ups.call(conn, now=clock())
+        await follow_ups.call_waiting(conn, now=clock())
     return await follow_ups.run_due(db, secret=SECRET, now=clock)
 
 

@@ -214,7 +214,7 @@ async def watches(conn: Connection, person_ids: Sequence[UUID]) -> list[Watch]:
     return await conn.run(OF_PERSON, person_ids=list(person_ids))
 
 
-async def call(conn: Connection, *, now: datetime) -> int:
+async def call_waiting(conn: Connection, *, now: datetime) -> int:
     """Schedule a follow-up for whoever waits for what is there again; returns for how many.
 
     One process at a time does so; another finds nothing to do.

@@ -133,15 +133,17 @@ _last_contact = (
     .scalar_subquery()
 )
 _BY = bindparam("by", type_=Uuid())
+_root = shopper.alias("root")
 CLIENTS = Query(
     select(
         *_SHOWN,
-        shopper.c.name,
+        func.coalesce(_root.c.name, shopper.c.name).label("name"),
         associate.c.active.label("associate_active"),
         _last_contact.label("last_contact_at"),
     )
     .join(associate, associate.c.id == client_book_entry.c.associate_id)
     .join(shopper, shopper.c.id == client_book_entry.c.shopper_id)
+    .join(_root, _root.c.id == func.coalesce(shopper.c.merged_into, shopper.c.id))
     .where(
         _OPEN,
         client_book_entry.c.location_id == bindparam("at"),

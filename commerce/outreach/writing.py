@@ -12,12 +12,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from commerce import catalog, consents, customers, messages, stores
 from commerce.access import Principal, record_staff
 from commerce.clienteling import ConsentMissing
+from commerce.customers import Person
 from commerce.kernel import ids
 from commerce.kernel.errors import CommerceError, InvalidField
 from commerce.kernel.sql import Connection, Query
 from commerce.messages import NewMessage
 from commerce.outreach.book import Entry, own_entry
-from commerce.tables import associate, outreach, shopper
+from commerce.tables import associate, outreach
 
 Template = Literal["outreach_thanks", "outreach_suggestion"]
 TEMPLATES: Mapping[Template, Literal["follow_up", "marketing"]] = {
@@ -79,9 +80,6 @@ RECENT = Query(
     _Recent,
 )
 NAME_OF_ASSOCIATE = Query(select(associate.c.name).where(associate.c.id == bindparam("of")), str)
-NAME_OF_SHOPPER = Query(
-    select(func.coalesce(shopper.c.name, "")).where(shopper.c.id == bindparam("of")), str
-)
 INSERT = Query(
     insert(outreach).values(
         id=bindparam("new_id", type_=Uuid()),
@@ -115,17 +113,17 @@ async def write(
     if (sku is None) == (template in ABOUT_A_SKU):
         reason = "Name what it is about." if sku is None else "This template is about no goods."
         raise InvalidField(path="/sku", reason=reason)
-    person_ids = (await customers.persons_of(conn, [entry.shopper_id])).get(entry.shopper_id, ())
-    await conn.run(LOCK_PERSON, person=str(person_ids[:1]))
+    person = await customers.person_of(conn, entry.shopper_id)
+    await conn.run(LOCK_PERSON, person=str(person.id))
     purpose = TEMPLATES[template]
-    await _check(conn, person_ids, purpose, now)
+    await _check(conn, person.ids, purpose, now)
     outreach_id = ids.uuid7()
     at = await stores.by_id(conn, entry.location_id)
     new = NewMessage(
         template=template,
-        parameters=await _parameters(conn, entry, at, sku, line),
+        parameters=await _parameters(conn, person, entry, at, sku, line),
         reason=outreach_id,
-        shopper_id=person_ids[0],
+        shopper_id=person.id,
         purpose=purpose,
         time_zone=at.time_zone,
         actor=who.actor,
@@ -172,10 +170,15 @@ async def _check(
 
 
 async def _parameters(
-    conn: Connection, entry: Entry, at: stores.Store, sku: str | None, line: str | None
+    conn: Connection,
+    person: Person,
+    entry: Entry,
+    at: stores.Store,
+    sku: str | None,
+    line: str | None,
 ) -> dict[str, Any]:
     parameters: dict[str, Any] = {
-        "name": await conn.first(NAME_OF_SHOPPER, of=entry.shopper_id),
+        "name": person.name,
         "associate": await conn.one(NAME_OF_ASSOCIATE, of=entry.associate_id),
         "store": at,
         "line": line,
