@@ -29,7 +29,6 @@ class StaffLookView(msgspec.Struct, frozen=True):
     expires_at: datetime
     ended_at: datetime | None
     ending: Ending | None
-    times_shown: int
     shown: list[str]
 
     @classmethod

@@ -141,7 +141,7 @@ async def open_view(
 async def read_view(
     view_id: UUID, who: Principal, services: Services, now: datetime
 ) -> ShopperView:
-    """What the view shows now. Each look is on record, and what was shown."""
+    """What the view shows now; what it shows for the first time goes on record."""
     async with services.database.reading() as conn:
         found = await clienteling.standing(conn, view_id, who, now)
         if found.ending is None:

@@ -1,6 +1,6 @@
 """Who looked at whom, when, why, and what was shown. Rows are added and never changed.
 
-A view stands for the act of looking, `shopper_access` for each time that something was shown.
+A view stands for the act of looking, `shopper_access` for the first time that it showed something.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from commerce.clienteling.views import Ending, View, ViewPurpose
+from commerce.clienteling.views import SHOWN, Ending, View, ViewPurpose
 from commerce.kernel import ids
 from commerce.kernel.sql import Connection, Query, either, rows_of
 from commerce.tables import associate, shopper_access, shopper_view, store
@@ -43,7 +43,6 @@ class Look(msgspec.Struct, frozen=True):
     expires_at: datetime
     ended_at: datetime | None
     ending: Ending | None
-    times_shown: int
     shown: list[str]
 
 
@@ -56,20 +55,6 @@ RECORD = Query(
         shown=bindparam("parts", type_=ARRAY(Text())),
     )
 )
-_part = func.unnest(shopper_access.c.shown).table_valued("part").render_derived("parts")
-_SHOWN = (
-    select(func.array_agg(aggregate_order_by(_part.c.part.distinct(), _part.c.part)))
-    .select_from(shopper_access)
-    .join(_part, shopper_access.c.view_id == shopper_view.c.id)
-    .correlate(shopper_view)
-    .scalar_subquery()
-)
-_TIMES = (
-    select(func.count())
-    .where(shopper_access.c.view_id == shopper_view.c.id)
-    .correlate(shopper_view)
-    .scalar_subquery()
-)
 _OF_VIEW = ("id", "shopper_id", "associate_id", "location_id", "purpose", "reason", "opened_at",
             "expires_at", "ended_at", "ending")  # fmt: skip
 _LOOKS = (
@@ -77,8 +62,7 @@ _LOOKS = (
         *(shopper_view.c[name] for name in _OF_VIEW),
         associate.c.name.label("associate_name"),
         store.c.name.label("store_name"),
-        _TIMES.label("times_shown"),
-        func.coalesce(_SHOWN, cast([], ARRAY(Text()))).label("shown"),
+        func.coalesce(SHOWN, cast([], ARRAY(Text()))).label("shown"),
     )
     .join(associate, associate.c.id == shopper_view.c.associate_id)
     .join(store, store.c.location_id == shopper_view.c.location_id)

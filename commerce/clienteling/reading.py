@@ -40,7 +40,10 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 async def show(conn: Connection, found: Standing, *, now: datetime) -> Shown:
-    """What an open view shows now, on record. Parts that are withheld are not even read."""
+    """What an open view shows now. Parts that are withheld are not even read.
+
+    What it shows for the first time is put on record before anybody sees it.
+    """
     view, granted = found.view, found.granted
     withheld = fields.withheld(view.purpose, granted)
     hidden = {each.field for each in withheld}
@@ -80,7 +83,9 @@ async def show(conn: Connection, found: Standing, *, now: datetime) -> Shown:
         returns=rows.get("returns"),
         pickups=rows.get("pickups"),
     )
-    await record_shown(conn, view, fields.shown(view.purpose, granted), now=now)
+    parts = fields.shown(view.purpose, granted)
+    if not found.shown.issuperset(parts):
+        await record_shown(conn, view, parts, now=now)
     return Shown(fields.cut(whole, withheld), withheld)
 
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.types import TypeEngine
 
 from commerce import consents, customers
@@ -39,7 +39,7 @@ from commerce.kernel import events, ids
 from commerce.kernel.errors import CommerceError, NotFound
 from commerce.kernel.events import Event
 from commerce.kernel.sql import Connection, Query
-from commerce.tables import shopper, shopper_candidate, shopper_view
+from commerce.tables import shopper, shopper_access, shopper_candidate, shopper_view
 
 ViewPurpose = Literal["serve_in_store", "pickup", "return", "follow_up"]
 Ending = Literal["closed", "expired", "session_ended", "consent_withdrawn", "merged", "erased"]
@@ -108,12 +108,15 @@ class Standing(msgspec.Struct, frozen=True):
     view: View
     granted: Consents
     ending: Ending | None
+    shown: frozenset[str] = frozenset()
+    """Parts of the shopper that were shown through it before, and are on record."""
 
 
 class _Found(View, frozen=True, kw_only=True):
-    """A view with the ids that its person has now."""
+    """A view with the ids that its person has now, and with what was shown through it."""
 
     present_ids: list[UUID]
+    shown: list[str]
 
 
 class _Candidate(msgspec.Struct, frozen=True):
@@ -137,10 +140,21 @@ _PRESENT = (
     .correlate(shopper_view)
     .scalar_subquery()
 )
+_part = func.unnest(shopper_access.c.shown).table_valued("part").render_derived("parts")
+SHOWN = (
+    select(func.array_agg(aggregate_order_by(_part.c.part.distinct(), _part.c.part)))
+    .select_from(shopper_access)
+    .join(_part, shopper_access.c.view_id == shopper_view.c.id)
+    .correlate(shopper_view)
+    .scalar_subquery()
+)
+"""Every part that was shown through a view, once."""
 FIND = Query(
-    select(*_COLUMNS, func.coalesce(_PRESENT, cast([], ARRAY(Uuid()))).label("present_ids")).where(
-        shopper_view.c.id == bindparam("of")
-    ),
+    select(
+        *_COLUMNS,
+        func.coalesce(_PRESENT, cast([], ARRAY(Uuid()))).label("present_ids"),
+        func.coalesce(SHOWN, cast([], ARRAY(Text()))).label("shown"),
+    ).where(shopper_view.c.id == bindparam("of")),
     _Found,
 )
 LOCK_CANDIDATE = Query(
@@ -246,7 +260,8 @@ async def standing(conn: Connection, view_id: UUID, who: Principal, now: datetim
     if found is None or found.associate_id != who.associate_id:
         raise NotFound(kind="shopper_view", id=str(view_id))
     granted = await consents.of(conn, found.person_ids)
-    return Standing(found, granted, _ending(found, granted, who, now))
+    ending = _ending(found, granted, who, now)
+    return Standing(found, granted, ending, frozenset(found.shown))
 
 
 async def viewing(
