@@ -69,6 +69,11 @@ def document(app: Litestar) -> Schema:
     return made
 
 
+def _methods(handler: Any) -> list[str]:
+    """What handlers of one address are sorted by: the framework has them in any order."""
+    return sorted(handler.http_methods)
+
+
 class _Document:
     """One document in the making."""
 
@@ -76,7 +81,7 @@ class _Document:
         self._routes = [
             (route.path, handler)
             for route in sorted(app.routes, key=lambda route: route.path)
-            for handler in getattr(route, "route_handlers", ())
+            for handler in sorted(getattr(route, "route_handlers", ()), key=_methods)
             if isinstance(handler, HTTPRouteHandler) and handler.http_methods != {"OPTIONS"}
         ]
         self._schemas = Schemas()

@@ -58,6 +58,12 @@ def test_every_route_is_in_it(spec: dict[str, Any]) -> None:
     assert len(list(operations(spec))) == sum(len(each.http_methods) for each in handlers(app))
 
 
+def test_each_process_writes_the_same_document(spec: dict[str, Any]) -> None:
+    """The framework has the operations of one address in any order."""
+    assert list(spec["paths"]) == sorted(spec["paths"])
+    assert [path for path, of in spec["paths"].items() if list(of) != sorted(of)] == []
+
+
 def test_names_of_operations_are_unique_and_say_what_they_do(spec: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, _, operation in operations(spec)]
     assert len(names) == len(set(names))
