@@ -54,11 +54,11 @@ thing = Table(
     Column("tags", JSONB),
     CheckConstraint("units >= 0", name="units"),
 )
-note = Table("note", scratch, Column("thing_id", Uuid, primary_key=True), Column("text", Text))
+note = Table("remark", scratch, Column("thing_id", Uuid, primary_key=True), Column("text", Text))
 CREATE = """
 CREATE TABLE thing (id uuid PRIMARY KEY, name text, units bigint NOT NULL CHECK (units >= 0),
                     at timestamptz, tags jsonb);
-CREATE TABLE note (thing_id uuid PRIMARY KEY, text text)
+CREATE TABLE remark (thing_id uuid PRIMARY KEY, text text)
 """
 
 
@@ -145,7 +145,7 @@ def test_constants_stand_in_the_text_and_parameters_once() -> None:
     assert "thing.units < 7" in FEW.sql
     assert (FEW.names, TWICE.names) == (("of",), ("text",))
     assert TWICE.sql.count("$1") == 2
-    assert (MORE.writes, WRITE_NOTE.writes, BY_ID.writes) == ("thing", "note", None)
+    assert (MORE.writes, WRITE_NOTE.writes, BY_ID.writes) == ("thing", "remark", None)
 
 
 def test_a_wrong_name_of_a_parameter_is_a_bug() -> None:
