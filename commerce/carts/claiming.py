@@ -8,7 +8,7 @@ after eight hours. Handing over is the shopper's own act, so it asks for no othe
 Tries are counted by tablet and by associate; a claim that succeeds gives its try back.
 
 An associate may send a payment link: whoever has it checks the cart out and pays, and cannot change
-what is in it. It lives for a day, also after the claim, until it is revoked.
+what is in it. It lives for a day, also after the claim, until it is revoked or somebody orders.
 """
 
 import hashlib

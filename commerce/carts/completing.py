@@ -6,7 +6,7 @@ from typing import Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import DateTime, Uuid, bindparam, null, update
+from sqlalchemy import Boolean, DateTime, Uuid, bindparam, case, null, update
 
 from commerce import orders
 from commerce.carts.checkout import REOPEN
@@ -52,8 +52,10 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     card: CardPayment | None = None
 
 
-_ORDERED = rows_of("o", id=Uuid(), order_id=Uuid())
+_ORDERED = rows_of("o", id=Uuid(), order_id=Uuid(), keeps_link=Boolean())
 
+# A payment link ends with the order, or it would open whatever somebody else has bought; who paid
+# by it may still ask again what became of that.
 ORDER = Query(
     update(cart)
     .values(
@@ -64,6 +66,7 @@ ORDER = Query(
         hold_expires_at=null(),
         claim_expires_at=null(),
         code_digest=null(),
+        link_expires_at=case((_ORDERED.c.keeps_link, cart.c.link_expires_at)),
         revision=cart.c.revision + 1,
         updated_at=bindparam("now", type_=DateTime(timezone=True)),
     )
@@ -177,10 +180,12 @@ async def _write(
     now: datetime,
 ) -> None:
     pairs = list(zip(completions, outcomes, strict=True))
-    new = {c.cart_id: c.order_id for c, o in pairs if isinstance(o, Order) and o.id == c.order_id}
+    new = {c.cart_id: c for c, o in pairs if isinstance(o, Order) and o.id == c.order_id}
     dead = {c.cart_id: c.actor for c, o in pairs if isinstance(o, CheckoutExpired)}
     if new:
-        await conn.later(ORDER, id=list(new), order_id=list(new.values()), now=now)
+        by_link = [not found[each].belongs_to(c.owner, now) for each, c in new.items()]
+        order_ids = [each.order_id for each in new.values()]
+        await conn.later(ORDER, id=list(new), order_id=order_ids, keeps_link=by_link, now=now)
     if dead:
         await conn.later(REOPEN, cart_ids=list(dead), now=now)
         opened = [

@@ -74,7 +74,7 @@ async def sell(
     (placed,) = await orders.place(conn, [placement], numbers=numbers, now=now)
     if isinstance(placed, CommerceError):
         raise placed
-    await conn.later(ORDER, id=[cart_id], order_id=[placed.id], now=now)
+    await conn.later(ORDER, id=[cart_id], order_id=[placed.id], keeps_link=[False], now=now)
     await access.record_staff(
         conn,
         who,

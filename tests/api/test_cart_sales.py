@@ -232,6 +232,24 @@ async def test_revoked_link_opens_nothing_and_the_next_one_is_another(
     refused(await payer.send("PUT", "/checkout"), 404, "not_found")
 
 
+@pytest.mark.parametrize("sold_at", ["app", "till"])
+async def test_link_opens_nothing_of_what_was_bought_without_it(
+    http: httpx.AsyncClient, key: str, phone: Device, shop: Shop, tablet: Tablet, sold_at: str
+) -> None:
+    mine = await handed_over(phone, tablet, shop)
+    link = good(await at_store(tablet, "POST", f"{mine.cart}/payment-link"), 201)
+    holder = Device(http, {"X-API-Key": key, "Cart-Token": link["token"]}, mine.cart)
+    order = {"contact": CONTACT, "tender": "pay_at_pickup", "total": pesos(20_000)}
+    good(await mine.send("PUT", "/checkout"))
+    if sold_at == "app":
+        good(await mine.send("PUT", "/order", **order))
+    else:
+        sale = {"total": pesos(20_000), "tender": IN_CASH}
+        good(await at_store(tablet, "POST", f"{mine.cart}/sell", **sale), 201)
+    refused(await holder.send("PUT", "/order", **order), 404, "not_found")
+    refused(await holder.send("GET"), 404, "not_found")
+
+
 async def test_shopper_pays_in_the_app_and_the_sale_is_the_associates(
     services: Services, phone: Device, shop: Shop, tablet: Tablet
 ) -> None:
