@@ -97,12 +97,14 @@ async def read_timeline(
 ) -> Timeline:
     """Messages both ways, notes, and what became of orders, newest first.
 
-    Without the shopper's consent only what is about the order in hand. The look is on record.
+    Without the shopper's consent, or for a purpose that is not shown their notes, only what is
+    about the order in hand. The look is on record.
     """
     view = await clienteling.viewing(conn, view_id, who, now, needs=None)
     standing = await clienteling.standing(conn, view_id, who, now)
     before, page = position_of(cursor), limit + 1
-    if standing.granted.allows("personal_service"):
+    advising = view.purpose in clienteling.FIELDS["notes"].purposes
+    if advising and standing.granted.allows("personal_service"):
         shown = await messages.timeline(conn, view.person_ids, before=before, page=page)
     elif view.order_id is not None:
         shown = await messages.order_timeline(

@@ -142,6 +142,20 @@ async def test_without_consent_the_story_is_that_of_the_order_in_hand(
     assert told(answer) == (403, "consent_missing")
 
 
+async def test_a_purpose_that_is_not_shown_notes_reads_none_in_the_story(
+    services: Services, shop: Shop, eva: Tablet, ana: Known
+) -> None:
+    await ordered(services, shop, ana.id, (0, 1), total_minor=10_000)
+    advising = await viewed(eva, ana)
+    await eva.post(f"/shopper-views/{advising['id']}/notes", body="Prefiere lino")
+    view = await viewed(eva, ana, purpose="pickup")
+    assert {"notes", "orders"} <= {
+        each["field"] for each in view["withheld"] if each["why"] == "not_for_this_purpose"
+    }
+    assert await story(eva, view) == []
+    assert outline(await story(eva, advising)) == ["note Prefiere lino", "event order.placed"]
+
+
 async def test_an_associate_answers_once_by_the_channel_that_the_question_came_by(
     services: Services, db: Database, eva: Tablet, ana: Known
 ) -> None:
