@@ -1,7 +1,7 @@
 """Tables of people: shoppers and contacts, associates, keys and sessions, the staff record.
 
-Personal data stands in `shopper`, `contact` and `one_time_code` only; everything else names a person by id. Secrets
-are stored as digests.
+Which of them hold personal data says `commerce/privacy/registry.py`; everything else names a person
+by id. Secrets are stored as digests.
 """
 
 from sqlalchemy import (

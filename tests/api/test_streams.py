@@ -20,7 +20,7 @@ from api.services import Services, directory
 from api.storefront.orders import ORDER_TOKEN_LENGTH
 from api.streams import Feed
 from commerce import access
-from commerce.access import OPERATOR
+from commerce.access import OPERATOR, Principal
 from commerce.kernel import clock, events, ids, readers
 from commerce.kernel.events import Event
 from commerce.kernel.readers import Position
@@ -271,9 +271,13 @@ async def test_a_feed_is_checked_while_nothing_happens_and_its_cursor_moves_on(
     request: Any = SimpleNamespace(headers={"x-api-key": secret})
     stream = Stream(frozenset({uuid4()}), types=None, subjects=frozenset())
     may_go_on = True
+
+    async def allowed(_: Principal) -> bool:
+        return may_go_on
+
     feed = Feed(
         services, request, stream, after=None, write=lambda entry: entry.for_staff,
-        allowed=lambda _: may_go_on, heartbeat_seconds=0.05,
+        allowed=allowed, heartbeat_seconds=0.05,
     )  # fmt: skip
     client = FeedClient(feed, "/", {})  # type: ignore[arg-type]
     async with client:

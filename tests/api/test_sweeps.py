@@ -15,7 +15,7 @@ from api.health import KEPT_SECONDS, Examiner
 from api.log import Log
 from api.sweeps import SWEEPS, Sweep, run_once
 from api.work import Work
-from commerce import access, customers, messages
+from commerce import access, messages
 from commerce.access import OPERATOR
 from commerce.kernel import events, heartbeats, ids, partitions
 from commerce.kernel.heartbeats import Heartbeat

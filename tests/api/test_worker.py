@@ -102,8 +102,7 @@ async def test_a_message_for_an_actor_of_another_version_waits_visibly(
         first = await order(db, shop)
         await until(lambda: _told(db, 1), what="the first confirmation")
         event_id = await db.pool.fetchval(
-            "SELECT reason FROM message JOIN event ON event.id = reason"
-            " WHERE aggregate_id = $1",
+            "SELECT reason FROM message JOIN event ON event.id = reason WHERE aggregate_id = $1",
             first,
         )
         message: dramatiq.Message[None] = dramatiq.Message(

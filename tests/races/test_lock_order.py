@@ -144,8 +144,8 @@ async def hand_a_cart_over(db: ObservedDatabase, shop: Shop) -> None:
             conn, who, mine.id, owner, sale, numbers=Numbers(counter.SECRET), now=NOW
         )
     )
-    old = {"kept_for": timedelta(days=1), "now": NOW + timedelta(days=400), "page": 10}
-    await do(lambda conn: carts.forget(conn, **old))
+    later = NOW + timedelta(days=400)
+    await do(lambda conn: carts.forget(conn, kept_for=timedelta(days=1), now=later, page=10))
 
 
 async def order_and_cancel(db: ObservedDatabase, shop: Shop) -> None:
