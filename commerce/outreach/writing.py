@@ -125,7 +125,7 @@ async def write(
         reason=outreach_id,
         shopper_id=person.id,
         purpose=purpose,
-        time_zone=at.time_zone,
+        time_zone=person.time_zone or at.time_zone,
         actor=who.actor,
     )
     (outcome,) = await messages.write(conn, [new], now)

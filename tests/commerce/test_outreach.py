@@ -115,6 +115,15 @@ async def test_in_the_night_outreach_waits_for_the_morning(db: Database, shop: S
     assert sent.send_at == datetime(2026, 11, 21, 15, tzinfo=UTC)
 
 
+async def test_the_night_is_the_shoppers_wherever_the_store_is(db: Database, shop: Shop) -> None:
+    eva, ana = await associate(db, shop), await shopper(db)
+    await db.pool.execute("UPDATE shopper SET time_zone = 'Europe/Madrid' WHERE id = $1", ana)
+    made = await entry(db, eva, ana)
+    sent = await write(db, eva, made.id, now=datetime(2026, 11, 20, 21, tzinfo=UTC))
+    assert isinstance(sent, Sent)
+    assert sent.send_at == datetime(2026, 11, 21, 8, tzinfo=UTC)
+
+
 async def test_however_many_write_at_once_the_cap_holds(db: Database, shop: Shop) -> None:
     eva = await associate(db, shop)
     made = await entry(db, eva, await shopper(db))
