@@ -1,19 +1,19 @@
 """The retailer's own texts: for a template, a channel and a language, instead of the product's.
 
 A text is tried with an example of each parameter before it is kept, so one that is wrong never
-meets a shopper; what is wrong is named with its line. It runs in a sandbox: names, conditions,
-loops over what is given, and a handful of filters.
+meets a shopper; what is wrong is named with its line. It runs in a sandbox and says only what grows
+no faster than the text itself: names, conditions, loops over the lists that are given, a handful of
+filters. Nothing is called, calculated or put together, and loops stand in no other loop.
 """
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, nodes
-from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from sqlalchemy import DateTime, Text, any_, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -65,19 +65,18 @@ class OwnText(msgspec.Struct, frozen=True):
     changed_at: datetime
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Without what could make a text of any length out of a short one."""
-
-    intercepted_binops = frozenset({"*", "**", "%"})
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Refuse: texts do not calculate."""
-        del context, left, right
-        raise SecurityError(f"{operator} is not for texts")
+_SAYING: tuple[type[nodes.Node], ...] = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Getattr,
+    nodes.Getitem, nodes.If, nodes.For, nodes.Assign, nodes.CondExpr, nodes.Compare, nodes.Operand,
+    nodes.And, nodes.Or, nodes.Not, nodes.Neg, nodes.Filter, nodes.Keyword, nodes.Test,
+)  # fmt: skip
+"""What a text is made of. What is not here could make a text of any length out of a short one."""
 
 
-def _sandbox(*, html: bool) -> _Sandbox:
-    made = _Sandbox(autoescape=html, undefined=StrictUndefined, trim_blocks=True, auto_reload=False)
+def _sandbox(*, html: bool) -> ImmutableSandboxedEnvironment:
+    made = ImmutableSandboxedEnvironment(
+        autoescape=html, undefined=StrictUndefined, trim_blocks=True, auto_reload=False
+    )
     made.globals.clear()
     made.filters = {name: made.filters[name] for name in _FILTERS}
     return made
@@ -196,7 +195,7 @@ def say_own(text: OwnText, about: Mapping[str, Any]) -> Said | None:
             bounded(body, MAX_CHARACTERS[text.channel]),
             _compiled(text.html, html=True).render(about) if text.html is not None else None,
         )
-    except TemplateError:
+    except (TemplateError, TypeError, ValueError):
         return None
 
 
@@ -209,11 +208,15 @@ def _tried(part: str, source: str, about: Mapping[str, Any], limit: int) -> str:
     """A part with the examples. Raises `TemplateInvalid` with the line of what is wrong."""
     environment = _MARKUP if part == "html" else _PLAIN
     try:
-        _check_names(part, environment.parse(source), about)
+        parsed = environment.parse(source)
+        _check_names(part, parsed, about)
+        _check_growth(part, parsed, about)
         text = environment.from_string(source).render(about).strip()
     except TemplateSyntaxError as wrong:
         reason = wrong.message or "it cannot be read"
         raise TemplateInvalid(part=part, line=wrong.lineno, reason=reason) from wrong
+    except (RecursionError, SyntaxError) as wrong:
+        raise TemplateInvalid(part=part, line=1, reason="It is nested too deeply") from wrong
     except (TemplateError, TypeError, ValueError) as wrong:
         raise TemplateInvalid(part=part, line=_line_of(wrong), reason=str(wrong)) from wrong
     if len(text) > limit:
@@ -228,9 +231,36 @@ def _check_names(part: str, parsed: nodes.Template, about: Mapping[str, Any]) ->
     known = about.keys() | {each.name for each in names if each.ctx == "store"} | {"loop"}
     for each in names:
         if each.name not in known:
-            given = ", ".join(sorted(about))
-            reason = f"{each.name} is not one of {given}"
+            reason = f"{each.name} is not one of {_names(about)}"
             raise TemplateInvalid(part=part, line=each.lineno, reason=reason)
+
+
+def _check_growth(part: str, parsed: nodes.Template, about: Mapping[str, Any]) -> None:
+    """Nothing in it makes much out of little: neither memory nor time is anybody's for a text."""
+    own = {each.name for each in parsed.find_all(nodes.Name) if each.ctx == "store"}
+    lists = {name for name, given in about.items() if isinstance(given, list)} - own
+    for each in parsed.find_all(nodes.Node):
+        refused = None
+        if not isinstance(each, _SAYING):
+            refused = f"{type(each).__name__} is not for texts"
+        elif (through := _gone_through(each)) is not None:
+            if not (isinstance(through, nodes.Name) and through.name in lists):
+                refused = f"Only a list that is given is gone through: {_names(lists)}"
+            elif any(map(_gone_through, each.find_all((nodes.For, nodes.Filter)))):
+                refused = "A list is gone through for each part of another"
+        if refused is not None:
+            raise TemplateInvalid(part=part, line=each.lineno, reason=refused)
+
+
+def _gone_through(node: nodes.Node) -> nodes.Node | None:
+    """What a loop or `join` takes one by one."""
+    if isinstance(node, nodes.For):
+        return node.iter
+    return node.node if isinstance(node, nodes.Filter) and node.name == "join" else None
+
+
+def _names(of: Iterable[str]) -> str:
+    return ", ".join(sorted(of)) or "there is none"
 
 
 def _line_of(wrong: BaseException) -> int:

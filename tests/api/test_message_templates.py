@@ -72,12 +72,49 @@ async def test_a_text_that_does_not_fit_what_is_given_gives_way_to_the_products(
     back_office: httpx.AsyncClient, db: Database, services: Services
 ) -> None:
     url = ADDRESS.format(channel="email")
-    await back_office.put(url, json={"subject": "x", "body": "{{ tender.upper() }}"})
+    await back_office.put(url, json={"subject": "x", "body": "{{ tender|first|upper }}"})
     try:
-        assert (await said(db, services))["body"] == "CARD"
+        assert (await said(db, services))["body"] == "C"
         assert (await said(db, services, tender=None))["subject"].startswith("El reembolso")
     finally:
         await back_office.delete(url)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{% set a = 'xxxxxxxx' %}" + "{% set a = a ~ a %}" * 900,
+        "{% set a = 'xxxxxxxx' %}" + "{% set a = a + a %}" * 900,
+        "{% set a = 'x' %}" + "{% set a = [a, a] %}" * 900 + "{{ a }}",
+        "{% set a %}xxxxxxxx{% endset %}" + "{% set a %}{{ a }}{{ a }}{% endset %}" * 400,
+        "{% set a = 'xxxxxxxx' %}" + "{% set a = a|join(a) %}" * 500,
+        "{% macro a() %}{{ a() }}{{ a() }}{% endmacro %}{{ a() }}",
+        "{{ '{:>9999999999}'.format('x') }}",
+        "{{ name.ljust(9999999999) }}",
+        "{% for a in 'x' %}" * 500 + "{% endfor %}" * 500,
+        "{% if name %}" * 150 + "x" + "{% endif %}" * 150,
+        "{% set a = name %}{% for b in a %}{% endfor %}",
+    ],
+)
+async def test_a_short_text_that_would_become_a_huge_one_is_refused_unsaid(
+    back_office: httpx.AsyncClient, body: str
+) -> None:
+    url = ADDRESS.format(channel="email")
+    answer = await back_office.put(url, json={"subject": "x", "body": body})
+    assert (answer.status_code, answer.json()["code"]) == (422, "template_invalid")
+
+
+async def test_a_given_list_is_gone_through_once(back_office: httpx.AsyncClient) -> None:
+    url = ADDRESS.format(channel="email").replace("refund_made", "erasure_requested") + "/preview"
+    text = {
+        "subject": "{{ numbers|join(', ') }}",
+        "body": "{% for each in numbers %}{{ loop.index }}: {{ each }}{% endfor %}",
+    }
+    answer = await back_office.post(url, json=text)
+    assert (answer.json()["subject"], answer.json()["body"]) == ("7K3M9QX", "1: 7K3M9QX")
+    twice = {"body": "{% for a in numbers %}{% for b in numbers %}{% endfor %}{% endfor %}"}
+    answer = await back_office.post(url, json=text | twice)
+    assert answer.json()["reason"] == "A list is gone through for each part of another"
 
 
 @pytest.mark.parametrize(
@@ -88,8 +125,8 @@ async def test_a_text_that_does_not_fit_what_is_given_gives_way_to_the_products(
         ("sms", {"body": "{{ number }"}, "body", 1, "unexpected '}'"),
         ("sms", {"body": "\n{{ name.age }}"}, "body", 2, "has no attribute 'age'"),
         ("sms", {"body": "{{ name.__class__ }}"}, "body", 1, "unsafe"),
-        ("sms", {"body": "{{ 'x' * 9999999 }}"}, "body", 1, "* is not for texts"),
-        ("sms", {"body": "{% include 'place.txt' %}"}, "body", 1, "no loader"),
+        ("sms", {"body": "{{ 'x' * 9999999 }}"}, "body", 1, "Mul is not for texts"),
+        ("sms", {"body": "{% include 'place.txt' %}"}, "body", 1, "Include is not for texts"),
         ("sms", {"body": "{% for i in range(9) %}x{% endfor %}"}, "body", 1, "range is not one"),
         ("sms", {"body": "x" * 460}, "body", 1, "460 characters with the examples; at most 459"),
         ("sms", {"body": "x", "subject": "x"}, "subject", 1, "sms has no subject"),
