@@ -11,6 +11,8 @@ from api.services import Services
 from commerce import access, orders, privacy
 from commerce.access import FRESH, Principal
 from commerce.kernel.sql import Connection, Database
+from tests import live
+from tests.live import Device, at_store, claim, good
 from tests.looking import PERSONAL, Known, known, ordered, viewed
 from tests.shop import Shop, make_shop
 from tests.tablet import Tablet, sign_in, told
@@ -226,3 +228,35 @@ async def test_an_order_placed_while_its_shopper_is_erased_is_served_and_then_em
     async with db.reading() as conn:
         head = (await orders.by_id(conn, placed.id)).head
     assert (head.state, head.cancel_reason, head.shopper_id) == ("cancelled", None, ana.id)
+
+
+async def test_nothing_that_was_out_opens_the_carts_of_an_erased_shopper(
+    http: httpx.AsyncClient, services: Services, shop: Shop, ana: Known, eva: Tablet
+) -> None:
+    guest = Device(http, {"X-API-Key": ana.headers["X-API-Key"]})
+    bought, left = [await guest.start(shop) for _ in range(2)]
+    for each in (bought, left):
+        await each.set(shop.skus[0].sku, 1)
+    order = {
+        "contact": {"name": "Ana", "email": ana.email}, "tender": "pay_at_pickup",
+        "total": {"amount_minor": 10_000, "currency": "MXN"},
+    }  # fmt: skip
+    phone = await taken_along(bought, ana)
+    good(await phone.send("PUT", "/checkout"))
+    good(await phone.send("PUT", "/order", **order))
+    phone = await taken_along(left, ana)
+    good(await claim(eva, await phone.code()), 201)
+    link = good(await at_store(eva, "POST", f"{left.cart}/payment-link"), 201)
+    payer = Device(http, guest.headers | {"Cart-Token": link["token"]}, left.cart)
+    assert (await ana.http.delete(PROFILE, headers=ana.headers)).status_code == 202
+    await privacy.resume(services.database, now=services.now)
+    live.refused(await bought.send("PUT", "/order", **order), 404, "not_found")
+    for each in (bought, left, payer):
+        live.refused(await each.send("GET"), 404, "not_found")
+    live.refused(await at_store(eva, "GET", left.cart), 404, "not_found")
+
+
+async def taken_along(guest: Device, ana: Known) -> Device:
+    """The guest's cart as the shopper's, who has signed in on the same device."""
+    good(await guest.http.put(f"{guest.url}/shopper", headers=guest.headers | ana.headers))
+    return Device(guest.http, ana.headers, guest.cart)
