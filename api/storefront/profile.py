@@ -208,7 +208,7 @@ async def confirm_address(
     An address that signs somebody else in is refused: whether the two are one person, a store
     decides.
     """
-    changed = await customers.finish_address(
+    changed = await messages.finish_address(
         services.database,
         who,
         address_change_id,

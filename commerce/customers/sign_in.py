@@ -72,6 +72,8 @@ class StartedSignIn(msgspec.Struct, frozen=True):
     """For the message to the recipient; nobody else gets to see it."""
 
 
+Leaving = Callable[[Connection, Person, Sequence[str]], Awaitable[None]]
+"""What is done about addresses that are a person's no longer, in the same transaction."""
 Joining = Callable[[Connection, Person], Awaitable[None]]
 """What a sign-in brings along: done in its transaction."""
 
@@ -142,6 +144,11 @@ USE_CODE = Query(
     .values(used_at=_NOW)
     .returning(one_time_code.c.id),
     UUID,
+)
+FORGET_SENT = Query(
+    delete(one_time_code).where(
+        one_time_code.c.recipient == any_(bindparam("to", type_=ARRAY(Text())))
+    )
 )
 FORGET_CODES = Query(
     delete(one_time_code).where(one_time_code.c.expires_at < bindparam("before", type_=_MOMENT))
@@ -226,22 +233,36 @@ async def begin_session(
 
 
 async def finish_address(
-    db: Database, who: Principal, change_id: UUID, *, secret: bytes, code: str, now: datetime
+    db: Database,
+    who: Principal,
+    change_id: UUID,
+    *,
+    secret: bytes,
+    code: str,
+    leaving: Leaving,
+    now: datetime,
 ) -> Person:
     """The address that the code went to becomes one of the shopper who has signed in.
 
-    One transaction, which also commits the try of a wrong code. Raises `CodeRefused`,
-    `AddressTaken`.
+    One transaction, which also commits the try of a wrong code, and `leaving`: what is kept under
+    the address that it replaces would be found by nobody. `messages.finish_address` sees to that.
+    Raises `CodeRefused`, `AddressTaken`.
     """
     assert who.shopper_id is not None
 
     async def work(conn: Connection) -> Person | None:
+        before = await person_of(conn, who.person_ids[0])
         recipient = await _take(
             conn, change_id, secret=secret, code=code, person_ids=who.person_ids, now=now
         )
         if recipient is None:
             return None
-        return await set_address(conn, who, who.person_ids[0], recipient, now=now)
+        after = await set_address(conn, who, who.person_ids[0], recipient, now=now)
+        left = sorted({*before.emails, *before.phones} - {*after.emails, *after.phones})
+        if left:
+            await conn.run(FORGET_SENT, to=left)
+            await leaving(conn, after, left)
+        return after
 
     outcome = await db.commit(work)
     if outcome is None:

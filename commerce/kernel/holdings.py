@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import (
     ColumnElement,
     DateTime,
+    Subquery,
     Table,
     Text,
     Uuid,
@@ -72,7 +73,7 @@ UNTIL = bindparam("until", type_=DateTime(timezone=True))
 NOW = bindparam("now", type_=DateTime(timezone=True))
 
 
-def document(table: Table, *, without: Sequence[str] = ()) -> ColumnElement[str]:
+def document(table: Table | Subquery, *, without: Sequence[str] = ()) -> ColumnElement[str]:
     """A row as the text of a JSON object."""
     columns = [column for column in table.c if column.name not in without]
     assert len(columns) <= MAX_COLUMNS, f"{table.name} is too wide for one object"

@@ -30,7 +30,7 @@ from commerce.messages.sending import (
     keep_uncarried,
     send,
 )
-from commerce.messages.sign_in import start_sign_in
+from commerce.messages.sign_in import finish_address, start_sign_in
 from commerce.messages.signing import CallbackRefused
 from commerce.messages.stops import lift
 from commerce.messages.texts import SAMPLES, ParameterMissing, Said, UnknownTemplate
@@ -84,6 +84,7 @@ __all__ = [
     "add_note",
     "answer",
     "apply",
+    "finish_address",
     "keep_uncarried",
     "lift",
     "messages_of",

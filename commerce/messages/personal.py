@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Table, delete, or_, select
+from sqlalchemy import Table, case, delete, or_, select
 
 from commerce.kernel.holdings import (
     ADDRESSES,
@@ -13,6 +13,7 @@ from commerce.kernel.holdings import (
     document,
 )
 from commerce.kernel.sql import Query
+from commerce.messages.timeline import OPEN_TEMPLATES
 from commerce.tables import message, note, preferred_channel, push_device, stopped_address
 from commerce.tables.privacy import MESSAGE_CHANNELS
 
@@ -25,6 +26,18 @@ OF_PERSON = or_(
     & (message.c.created_at <= UNTIL),
 )
 """Messages to a person: as a shopper, as the contact of an order, and those with codes."""
+
+_WORDS = ("body", "html")
+_OPEN = message.c.template.in_(OPEN_TEMPLATES)
+_TOLD = (
+    select(
+        *(each for each in message.c if each.name not in _WORDS),
+        *(case((_OPEN, message.c[name])).label(name) for name in _WORDS),
+    )
+    .where(OF_PERSON)
+    .subquery("told")
+)
+"""Codes are for who got them: whoever exports a person's data could sign in as them."""
 
 _STOPPED = (
     stopped_address.c.channel.in_(MESSAGE_CHANNELS),
@@ -62,7 +75,7 @@ HOLDINGS = (
     ),
     Holding(
         table="message",
-        export=Query(select(document(message)).where(OF_PERSON), str),
+        export=Query(select(document(_TOLD)), str),
         erase=Query(delete(message).where(OF_PERSON).returning(message.c.id), UUID),
         waits=True,
     ),

@@ -1,6 +1,7 @@
 """Export and erasure over HTTP, by the shopper and by the back office; consents at the counter."""
 
 import asyncio
+import re
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -12,12 +13,14 @@ from commerce import access, orders, privacy
 from commerce.access import FRESH, Principal
 from commerce.kernel.sql import Connection, Database
 from tests import live
+from tests.everywhere import found
 from tests.live import Device, at_store, claim, good
 from tests.looking import PERSONAL, Known, known, ordered, viewed
 from tests.shop import Shop, make_shop
 from tests.tablet import Tablet, sign_in, told
 
 PROFILE, CONSENTS = "/v1/profile", "/v1/profile/consents"
+ADDRESSES = "/v1/profile/addresses"
 OFFICE = "/v1/backoffice"
 
 
@@ -254,6 +257,52 @@ async def test_nothing_that_was_out_opens_the_carts_of_an_erased_shopper(
     for each in (bought, left, payer):
         live.refused(await each.send("GET"), 404, "not_found")
     live.refused(await at_store(eva, "GET", left.cart), 404, "not_found")
+
+
+async def test_an_address_that_was_replaced_goes_with_the_person(
+    services: Services, back_office: httpx.AsyncClient, ana: Known
+) -> None:
+    """Codes went to the old address, to the new one, and to one that was never confirmed."""
+    new, other = (f"{uuid4().hex}@example.com" for _ in range(2))
+    good(await ana.http.post("/v1/sign-ins", json={"email": ana.email}, headers=ana.headers), 202)
+    asked = good(await ana.http.post(ADDRESSES, json={"email": new}, headers=ana.headers), 202)
+    confirmed = {"code": await code_to(services.database, new)}
+    path = f"{ADDRESSES}/{asked['address_change_id']}/confirm"
+    good(await ana.http.post(path, json=confirmed, headers=ana.headers))
+    good(await ana.http.post(ADDRESSES, json={"email": other}, headers=ana.headers), 202)
+    held = (await back_office.get(f"{OFFICE}/shoppers/{ana.id}/export")).json()["held"]
+    assert {row["recipient"] for row in held["message"]} == {ana.email, new, other}
+    assert (await ana.http.delete(PROFILE, headers=ana.headers)).status_code == 202
+    await told_all(services)
+    await privacy.resume(services.database, now=services.now)
+    assert await found(services.database, [ana.email, new, other]) == {}
+
+
+async def test_an_export_tells_no_code(
+    services: Services, back_office: httpx.AsyncClient, ana: Known
+) -> None:
+    """Whoever exports could sign in as the shopper with it."""
+    good(await ana.http.post("/v1/sign-ins", json={"email": ana.email}, headers=ana.headers), 202)
+    code = await code_to(services.database, ana.email)
+    told = await back_office.get(f"{OFFICE}/shoppers/{ana.id}/export")
+    (sent,) = told.json()["held"]["message"]
+    assert (sent["template"], sent["body"], sent["html"]) == ("sign_in_code", None, None)
+    assert code not in told.text.replace(sent["id"], "").replace(sent["reason"], "")
+
+
+async def code_to(db: Database, address: str) -> str:
+    """The code in the newest message to an address."""
+    body = await db.pool.fetchval(
+        "SELECT body FROM message WHERE recipient = $1 ORDER BY created_at DESC LIMIT 1", address
+    )
+    return str(re.findall(r"\b\d{6}\b", body)[0])
+
+
+async def told_all(services: Services) -> None:
+    """What was to be sent has been."""
+    await services.database.pool.execute(
+        "UPDATE message SET state = 'sent', sent_at = now() WHERE state = 'queued'"
+    )
 
 
 async def taken_along(guest: Device, ana: Known) -> Device:
