@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import DateTime, Integer, Text, Uuid, bindparam, select, update
 
+from commerce import consents, customers
 from commerce.access import Principal, in_scope, record_staff
 from commerce.kernel.errors import NotFound
 from commerce.kernel.sql import Connection, Query, either
@@ -22,6 +23,7 @@ class Outreach(msgspec.Struct, frozen=True):
     id: UUID
     entry_id: UUID
     associate_id: UUID
+    shopper_id: UUID
     template: str
     purpose: str
     written_at: datetime
@@ -93,8 +95,11 @@ async def outreach_page(
     before: UUID,
     page: int,
 ) -> list[Outreach]:
-    """What was written from a store, newest first; by one associate, to one client, with an end."""
-    return await conn.run(
+    """What was written from a store, newest first; by one associate, to one client, with an end.
+
+    Without the words of who allows no personal service (any more).
+    """
+    rows = await conn.run(
         PAGE,
         at=location_id,
         by=associate_id,
@@ -103,6 +108,14 @@ async def outreach_page(
         before=before,
         page=page,
     )
+    persons = await customers.persons_of(conn, sorted({row.shopper_id for row in rows}))
+    granted = await consents.of_many(conn, persons)
+    return [
+        row
+        if row.shopper_id in granted and granted[row.shopper_id].allows("personal_service")
+        else msgspec.structs.replace(row, note=None)
+        for row in rows
+    ]
 
 
 async def note_outcome(

@@ -216,6 +216,8 @@ async def test_outreach_leads_to_a_visit_and_an_order_and_its_end_is_noted(
     assert (after["stage"], after["order_id"]) == ("bought", str(bought.id))
     assert (after["outcome"], after["note"]) == ("reply_later", "After her holidays")
     assert await listed(manager, "/outreach", outcome="not_interested") == []
+    await ana.decides(personal_service=False)
+    assert await listed(eva, "/outreach") == [after | {"note": None}]
 
 
 async def test_what_others_wrote_is_not_ones_own(
