@@ -38,7 +38,7 @@ from commerce.access.principal import (
     in_scope,
     permissions_of,
 )
-from commerce.access.record import StaffEntry, record_staff, staff_record_page
+from commerce.access.record import StaffEntry, record_staff, staff_record_page, words_about
 from commerce.access.sessions import (
     FRESH,
     FreshSignInRequired,
@@ -92,4 +92,5 @@ __all__ = [
     "sign_in",
     "staff_record_page",
     "start_shopper_session",
+    "words_about",
 ]

@@ -1,20 +1,39 @@
 """The staff record: every write of staff, with who did it, to what, and what changed.
 
-Changes hold old and new values of plain fields; never secrets, PINs or a shopper's data.
+Changes hold old and new values of plain fields; never secrets, PINs or a shopper's data. What staff
+gave as a reason in their own words (`WORDS`) may name a person, so it is erased with the person.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import BigInteger, DateTime, Text, Uuid, bindparam, insert, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    insert,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from commerce.access.principal import Principal
 from commerce.kernel import ids
+from commerce.kernel.holdings import Holding
 from commerce.kernel.sql import Connection, Query, either
 from commerce.tables.people import staff_record
+
+WORDS = ("why", "override_reason")
 
 
 class StaffEntry(msgspec.Struct, frozen=True):
@@ -49,6 +68,31 @@ NEWEST_FIRST = Query(
     .limit(bindparam("page", type_=BigInteger())),
     StaffEntry,
 )
+
+
+def words_about(subjects: Mapping[str, Select[tuple[UUID]]]) -> Holding:
+    """What staff wrote about a person's things: by their kinds, the selects of their ids."""
+    named = union_all(
+        *(
+            select(literal(f"{kind}:") + cast(of.subquery().c.id, Text))
+            for kind, of in subjects.items()
+        )
+    )
+    return Holding(
+        table="staff_record",
+        erase=Query(
+            update(staff_record)
+            .where(
+                staff_record.c.subject.in_(named),
+                or_(*(staff_record.c.changes.has_key(word) for word in WORDS)),
+            )
+            .values(changes=staff_record.c.changes.op("-")(cast(list(WORDS), ARRAY(Text()))))
+            .returning(staff_record.c.id),
+            UUID,
+        ),
+        waits=True,
+        stays="What staff did, and to which id; associates answer for it.",
+    )
 
 
 async def record_staff(

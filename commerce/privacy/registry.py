@@ -50,7 +50,6 @@ NAMES_NOBODY: Mapping[str, str] = {
     "idempotency_key": "Answers are kept for two days; an erasure drops those about the person.",
     "rate_window": "Counts requests of keys and ids, for some minutes.",
     "store": "The address of a shop.",
-    "staff_record": "Ids only, never a shopper's data.",
 }
 """Tables whose columns look as if they named a person, and why they do not, or how it is gone."""
 

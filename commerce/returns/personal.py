@@ -4,13 +4,21 @@ from uuid import UUID
 
 from sqlalchemy import null, or_, select, update
 
+from commerce import access
 from commerce.kernel.holdings import Holding, document
 from commerce.kernel.sql import Query
 from commerce.orders.personal import OF_PERSON
-from commerce.tables import return_, return_line
+from commerce.tables import fulfillment, return_, return_line
 
 _OURS = return_.c.order_id.in_(OF_PERSON)
+_PICKUP = fulfillment.c.order_id.in_(OF_PERSON)
 HOLDINGS = (
+    access.words_about(
+        {
+            "return": select(return_.c.id).where(_OURS),
+            "pickup": select(fulfillment.c.id).where(_PICKUP),
+        }
+    ),
     Holding(
         table="return",
         export=Query(select(document(return_)).where(_OURS), str),

@@ -230,6 +230,7 @@ staff_record = Table(
     Column("subject", Text, nullable=False),
     Column("changes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
 )
+Index("staff_record_subject_idx", staff_record.c.subject)
 
 rate_window = Table(
     "rate_window",

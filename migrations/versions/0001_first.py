@@ -1043,6 +1043,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement per table
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("staff_record_pkey")),
     )
+    op.create_index("staff_record_subject_idx", "staff_record", ["subject"], unique=False)
     op.create_table(
         "stock_file",
         sa.Column("id", sa.Uuid(), nullable=False),

@@ -290,6 +290,30 @@ async def test_an_export_tells_no_code(
     assert code not in told.text.replace(sent["id"], "").replace(sent["reason"], "")
 
 
+async def test_what_staff_wrote_about_a_pickup_goes_and_that_they_did_it_stays(
+    services: Services, shop: Shop, ana: Known
+) -> None:
+    words = f"{uuid4().hex} showed her passport"
+    bought = await ordered(services, shop, ana.id, (0, 1), total_minor=10_000)
+    subject = f"pickup:{bought.fulfillments[0].id}"
+    async with services.database.transaction() as conn:
+        await access.record_staff(
+            conn, access.OPERATOR, action="pickup.collected", subject=subject,
+            changes={"tender": "cash", "override_reason": words}, now=services.now(),
+        )  # fmt: skip
+        await orders.cancel(
+            conn, bought.id, reason="shopper_request", actor="test", now=services.now()
+        )
+    assert (await ana.http.delete(PROFILE, headers=ana.headers)).status_code == 202
+    await told_all(services)
+    await privacy.resume(services.database, now=services.now)
+    assert await found(services.database, [words]) == {}
+    kept = await services.database.pool.fetchval(
+        "SELECT changes::text FROM staff_record WHERE subject = $1", subject
+    )
+    assert kept == '{"tender": "cash"}'
+
+
 async def code_to(db: Database, address: str) -> str:
     """The code in the newest message to an address."""
     body = await db.pool.fetchval(
