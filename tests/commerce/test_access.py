@@ -109,8 +109,11 @@ async def test_a_key_opens_what_its_kind_may(db: Database) -> None:
 async def test_a_back_office_key_may_everything_but_what_is_somebodys_own(db: Database) -> None:
     _, secret = await make_key(db, "backoffice")
     assert frozenset(access.PERMISSIONS) - (await verify(db, secret)).permissions == {
-        "cart.attach_own", "order.read_own", "return.request_own", "profile.read_own",
-        "session.end", "associate_session.read_own",
+        "associate_session.read_own", "browsing.read_own", "browsing.write_own",
+        "cart.attach_own", "cart.read_own", "cart.serve", "client_book.use_own",
+        "consent.decide_own", "list.write_own", "order.read_own", "profile.erase_own",
+        "profile.export_own", "profile.read_own", "profile.write_own", "question.answer_own",
+        "return.request_own", "session.end", "shopper.view", "watch.write_own",
     }  # fmt: skip
 
 

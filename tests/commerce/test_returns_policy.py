@@ -81,6 +81,7 @@ def order(of: Quote, *, state: str = "completed", **line: object) -> Order:
     head = Head(
         id=order_id, number="N", state=state, channel="web", key_id=ids.uuid7(), shopper_id=None,
         contact_id=None, cart_id=None, location_id=PLACE, tender="cash", cancel_reason=None,
+        attributed_to=None, attributed_location_id=None,
         created_at=SOLD_AT, placed_at=SOLD_AT, closed_at=SOLD_AT, **money,
     )  # fmt: skip
     lines = tuple(

@@ -100,18 +100,20 @@ def test_ids_follow_time_and_fall_into_their_month() -> None:
     made = [ids.uuid7() for _ in range(1_000)]
     assert made == sorted(set(made))
     assert {each.version for each in made} == {7}
-    (start, end), *_ = partitions.months(clock.now())
+    start, end = partitions.months(clock.now())[-1 - partitions.MONTHS_AHEAD]
     assert partitions.bound(start) <= made[0] <= made[-1] < partitions.bound(end)
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
 def test_months_follow_each_other_without_a_gap(now: datetime) -> None:
     months = partitions.months(now)
-    assert len(months) == 1 + partitions.MONTHS_AHEAD
-    assert months[0][0] <= now < months[0][1]
+    late = now - partitions.LATE
+    assert months[0][0] <= late < months[0][1]
+    present = months[-1 - partitions.MONTHS_AHEAD]
+    assert present[0] <= now < present[1]
     assert [end for _, end in months[:-1]] == [start for start, _ in months[1:]]
     assert {(start.day, start.hour, start.tzinfo) for start, _ in months} == {(1, 0, UTC)}
-    assert partitions.bound(months[0][0]) <= partitions.bound(now) < partitions.bound(months[0][1])
+    assert partitions.bound(present[0]) <= partitions.bound(now) < partitions.bound(present[1])
 
 
 def test_secrets_are_told_by_their_prefix_and_stored_as_a_digest() -> None:
