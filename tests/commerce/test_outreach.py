@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from commerce import consents, outreach
-from commerce.access import Principal
+from commerce.access import OPERATOR, Principal
 from commerce.clienteling import View
 from commerce.consents import Decision
 from commerce.kernel import events, ids
@@ -107,6 +107,14 @@ async def test_a_client_under_another_id_of_the_person_is_the_same_client(
     assert isinstance(await add(db, other, root, ana), ClientOfColleague)
 
 
+@pytest.fixture
+async def quiet_nights(db: Database) -> None:
+    """Whatever another test has made of the hours, which all share."""
+    async with db.transaction() as conn:
+        await consents.set_quiet_window(conn, OPERATOR, consents.QuietHours(), now=NOON)
+
+
+@pytest.mark.usefixtures("quiet_nights")
 async def test_in_the_night_outreach_waits_for_the_morning(db: Database, shop: Shop) -> None:
     eva = await associate(db, shop)
     made = await entry(db, eva, await shopper(db))
@@ -115,6 +123,7 @@ async def test_in_the_night_outreach_waits_for_the_morning(db: Database, shop: S
     assert sent.send_at == datetime(2026, 11, 21, 15, tzinfo=UTC)
 
 
+@pytest.mark.usefixtures("quiet_nights")
 async def test_the_night_is_the_shoppers_wherever_the_store_is(db: Database, shop: Shop) -> None:
     eva, ana = await associate(db, shop), await shopper(db)
     await db.pool.execute("UPDATE shopper SET time_zone = 'Europe/Madrid' WHERE id = $1", ana)
