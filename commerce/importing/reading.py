@@ -24,7 +24,7 @@ MAX_SHOWN = 40
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
-_DECIMAL = re.compile(r"[+-]?[0-9]{1,9}([.][0-9]{1,18})?")
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,9}([.][0-9]{1,18})?([eE][+-]?[0-9]{1,3})?")
 
 
 class Good(msgspec.Struct, frozen=True):
