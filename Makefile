@@ -69,12 +69,13 @@ clean:
 	@touch $@
 
 .venv/dev: requirements-dev.txt .venv/pyvenv.cfg
-	@$(call install,requirements-dev.txt)
+	@$(call install,requirements-dev.txt,--compile-bytecode)
 	@touch $@ .venv/runtime
 
+# Tests start many processes, some where Python may not write bytecode: theirs is made here.
 define install
 	echo 'installing $(1)'; \
-	{ test -x $(BIN)/uv && $(BIN)/uv pip install --quiet --python $(BIN)/python \
+	{ test -x $(BIN)/uv && $(BIN)/uv pip install --quiet $(2) --python $(BIN)/python \
 		--require-hashes -r $(1); } || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
 endef

@@ -11,7 +11,6 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from api.auth import may
-from api.carriers import carried_channels
 from api.pages import Cursor, Page, PageSize, decode_id, page_of
 from api.services import Services
 from commerce import access, messages
@@ -70,6 +69,8 @@ async def list_messages(
     """Messages to shoppers, newest first. The look is written into the staff record."""
     rows = await messages.page(conn, state=in_state, before=decode_id(cursor), page=limit + 1)
     links = Links(services.secret, services.settings.links_url)
+    from api.carriers import carried_channels  # with an HTTP client, that a start does not need
+
     view = partial(MessageView.of, links=links, carried=carried_channels(services.settings))
     shown = page_of(rows, limit, view=view, key=lambda row: str(row.id))
     await access.record_staff(

@@ -1,6 +1,6 @@
 """SQLAlchemy writes the SQL, asyncpg runs it.
 
-A `Query` is a Core statement, compiled once at import, with the Struct that its rows become. All
+A `Query` is a Core statement, compiled once, with the Struct that its rows become. All
 queries are module constants, so that one test can prepare every one of them against the migrated
 schema. A `Connection` runs queries inside one transaction; a `Database` opens transactions and
 repeats those that lost a race. There is no session and no identity map.
@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, time
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 from uuid import UUID
@@ -74,7 +74,10 @@ class LostRace(Exception):
 
 
 class Query(Generic[Row]):
-    """A statement compiled at import, and what its rows become.
+    """A statement, compiled once, and what its rows become.
+
+    Compiled when it is first used: of several hundred statements each process uses a few, and all
+    of them would take longer to compile than everything else that a start does.
 
     `returns` is a Struct (columns matched to its fields by name), or a plain type for a statement
     of one column, or left out for a statement without rows.
@@ -86,18 +89,38 @@ class Query(Generic[Row]):
     def __init__(self, statement: Executable, returns: type[Row]) -> None: ...
     def __init__(self, statement: Executable, returns: type[Row] | None = None) -> None:
         assert isinstance(statement, ClauseElement)
-        compiled = _inlined(statement).compile(
-            dialect=_DIALECT, compile_kwargs={"render_postcompile": True}
-        )
-        self.sql = str(compiled)
+        self._statement = statement
         self.returns = returns
-        self.names: tuple[str, ...] = tuple(getattr(compiled, "positiontup", None) or ())
-        self._wanted = frozenset(self.names)
-        self.decode = _decoder(returns) if returns is not None else None
         self._json: Callable[[str], list[Row]] | None = None
         table = getattr(statement, "table", None)
         self.writes: str | None = getattr(table, "name", None)
         """The table that the statement changes."""
+
+    @cached_property
+    def _compiled(self) -> tuple[str, tuple[str, ...]]:
+        compiled = _inlined(self._statement).compile(
+            dialect=_DIALECT, compile_kwargs={"render_postcompile": True}
+        )
+        return str(compiled), tuple(getattr(compiled, "positiontup", None) or ())
+
+    @cached_property
+    def sql(self) -> str:
+        """The statement as the driver gets it."""
+        return self._compiled[0]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Its parameters, in the order of their placeholders."""
+        return self._compiled[1]
+
+    @cached_property
+    def decode(self) -> Callable[[asyncpg.Record], Row] | None:
+        """What makes a row of a record; None: the statement has no rows."""
+        return _decoder(self.returns) if self.returns is not None else None
+
+    @cached_property
+    def _wanted(self) -> frozenset[str]:
+        return frozenset(self.names)
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         """The values in the order of the placeholders. A name that is not in the query is a bug."""
