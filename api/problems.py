@@ -16,6 +16,7 @@ from commerce import (
     follow_ups,
     fulfillment,
     lists,
+    matching,
     messages,
     orders,
     outreach,
@@ -342,6 +343,17 @@ PROBLEMS: dict[type[errors.CommerceError], Row] = {
         409,
         ("Already one person", "Both belong to the profile {shopper_id}."),
         ("Ya son una persona", "Los dos pertenecen al perfil {shopper_id}."),
+    ),
+    matching.MergeUnproven: Row(
+        403,
+        (
+            "Not proven",
+            "What they share was only typed by somebody. The back office decides about them.",
+        ),
+        (
+            "Sin prueba",
+            "Lo que comparten solo lo escribió alguien. Decide la administración central.",
+        ),
     ),
     customers.MergeStale: Row(
         409,

@@ -21,7 +21,15 @@ from commerce.access import Principal
 from commerce.customers import AlreadyOnePerson, Merge, MergeStale, PersonTooLarge
 from commerce.kernel.errors import NotFound
 from commerce.kernel.sql import Connection
-from commerce.matching import Compared, Duplicate, Field, Preview, Sighting, TraitKind
+from commerce.matching import (
+    Compared,
+    Duplicate,
+    Field,
+    MergeUnproven,
+    Preview,
+    Reason,
+    Sighting,
+)
 
 LAST_ID = UUID(int=2**128 - 1)
 
@@ -40,12 +48,16 @@ class SightingView(msgspec.Struct, frozen=True):
 
 
 class DuplicateView(msgspec.Struct, frozen=True):
-    """Two profiles that may be one person's, and what they have in common."""
+    """Two profiles that may be one person's, and what they have in common.
+
+    Of each reason `proof` says whether both have shown it (`proven`: they paid with one card), or
+    it was only typed, with an order or into a profile (`told`), as anybody may who knows it.
+    """
 
     id: UUID
     first: SightingView
     second: SightingView
-    reasons: list[TraitKind]
+    reasons: list[Reason]
     found_at: datetime
 
     @classmethod
@@ -82,13 +94,13 @@ class PreviewView(msgspec.Struct, frozen=True):
     """What merging `source` into `target` would do. Send `seen` with the merge.
 
     Nothing is moved or lost: `brings` stays where it is and is found under both. `fields` says
-    whose word counts where a field is told.
+    whose word counts where a field is told, `proof` of each reason whether both have shown it.
     """
 
     source: ComparedView
     target: ComparedView
     fields: list[Field]
-    reasons: list[TraitKind]
+    reasons: list[Reason]
     seen: Annotated[str, msgspec.Meta(examples=["9f86d081884c7d659a2feaa0c55ad015"])]
 
     @classmethod
@@ -190,7 +202,7 @@ async def list_merges(
     "/v1/backoffice/merges",
     guards=[may("shopper.merge")],
     tags=["Back office"],
-    opt=raises(NotFound, AlreadyOnePerson, MergeStale, PersonTooLarge),
+    opt=raises(NotFound, AlreadyOnePerson, MergeStale, PersonTooLarge, MergeUnproven),
 )
 @once
 async def merge_shoppers(
@@ -198,9 +210,10 @@ async def merge_shoppers(
 ) -> MergeView:
     """Make one person of two. Who has changed since the preview is refused as `merge_stale`.
 
-    Sessions of both go on, as sessions of the one person.
+    Sessions of both go on, as sessions of the one person; every address of either gets a message.
+    Without a `proven` reason only the back office may: a manager gets `merge_unproven`.
     """
-    made = await customers.merge(
+    made = await matching.merge(
         conn, who, source_id=data.source_id, target_id=data.target_id, seen=data.seen, now=now
     )
     return MergeView.of(made)

@@ -3,7 +3,10 @@
 The rule: lines are joined; of a SKU in both, the larger quantity stays, because the same person has
 put it in twice. Store and coupon of the shopper's cart stay, the guest's fill gaps. What the cart
 has no room for is saved for later, and the answer says so. The guest's cart ends as `merged`, its
-hold is given back, its lines stay in it; who had claimed it has the other one.
+hold is given back, its lines stay in it.
+
+An associate's claim ends with the guest's cart: its code promised that cart and nothing else of the
+shopper's. The sale stays the associate's for as long as after any claim that has ended.
 """
 
 from collections.abc import Sequence
@@ -33,6 +36,7 @@ from commerce.carts.rows import (
     changed,
     live,
     lock_many,
+    released,
 )
 from commerce.kernel import events
 from commerce.kernel.errors import NotFound
@@ -58,9 +62,17 @@ _TIME = DateTime(timezone=True)
 _NOW = bindparam("now", type_=_TIME)
 _LIVE = tuple(sorted(state for state in CART if state not in CART.terminal))
 
-_CLAIM = ("claimed_by", "claim_location_id", "claimed_at", "claim_expires_at")
+_SERVED = ("claimed_by", "claim_location_id", "claimed_at")
 _HOLD = ("state", "demand_id", "held_since", "hold_expires_at")
-_TAKEN_IN = ("lines", "location_id", "coupon_code", "revision", *_CLAIM, *_HOLD)
+_TAKEN_IN = (
+    "lines",
+    "location_id",
+    "coupon_code",
+    "revision",
+    *_SERVED,
+    "claim_expires_at",
+    *_HOLD,
+)
 
 # Two devices that sign in at once must not both find that the shopper has no cart yet.
 ONE_AT_A_TIME = Query(
@@ -179,8 +191,8 @@ async def _join(conn: Connection, guest: Cart, current: Cart, actor: str, now: d
         Event("cart.merged", "cart", guest.id, actor, {"into": after.id}),
         changed(after, actor),
     ]
-    if after.claimed(now) and not current.claimed(now):
-        facts.append(Event("cart.claimed", "cart", after.id, actor, {}, after.claim_location_id))
+    if guest.claimed(now):
+        facts.append(released(guest, actor, "merged"))
     await events.record(conn, facts, now=now)
     return Merged(after, left_out)
 
@@ -213,7 +225,7 @@ def joined(current: Cart, guest: Cart, now: datetime) -> tuple[Cart, tuple[Line,
             after, state="open", demand_id=None, held_since=None, hold_expires_at=None
         )
     if guest.claimed(now) and not current.claimed(now):
-        claim = {name: getattr(guest, name) for name in _CLAIM}
-        after = msgspec.structs.replace(after, **claim)
+        served = {name: getattr(guest, name) for name in _SERVED}
+        after = msgspec.structs.replace(after, **served, claim_expires_at=None)
     revision = current.revision + max(1, added)
     return msgspec.structs.replace(after, revision=revision, updated_at=now), tuple(left_out)

@@ -12,7 +12,7 @@ from commerce import customers
 from commerce.access import Principal, record_staff
 from commerce.customers import Person
 from commerce.kernel.sql import Connection, Query
-from commerce.matching.traits import TraitKind, in_common
+from commerce.matching.traits import Reason, in_common
 from commerce.tables import metadata, shopper_identity, shopper_trait
 
 Side = Literal["source", "target"]
@@ -61,7 +61,7 @@ class Preview(msgspec.Struct, frozen=True):
     source: Compared
     target: Compared
     fields: list[Field]
-    reasons: list[TraitKind]
+    reasons: list[Reason]
     seen: str
 
 
@@ -113,7 +113,7 @@ async def preview(
         await _compared(conn, source),
         await _compared(conn, target),
         _fields(source, target),
-        await in_common(conn, source.ids, target.ids),
+        [Reason.of(kind) for kind in await in_common(conn, source.ids, target.ids)],
         seen,
     )
     await record_staff(

@@ -15,7 +15,7 @@ from commerce.kernel.errors import NotFound
 from commerce.kernel.events import Event
 from commerce.kernel.sql import Connection, Query
 from commerce.matching.comparing import Sighting, masked
-from commerce.matching.traits import TraitKind
+from commerce.matching.traits import Reason, TraitKind
 from commerce.tables import shopper, shopper_duplicate
 
 
@@ -25,7 +25,7 @@ class Duplicate(msgspec.Struct, frozen=True):
     id: UUID
     first: Sighting
     second: Sighting
-    reasons: list[TraitKind]
+    reasons: list[Reason]
     found_at: datetime
 
 
@@ -100,7 +100,7 @@ async def suggested(conn: Connection, *, before: UUID, page: int) -> list[Duplic
             each.id,
             Sighting(each.first_id, masked(each.first_name), each.first_since),
             Sighting(each.second_id, masked(each.second_name), each.second_since),
-            each.reasons,
+            [Reason.of(kind) for kind in each.reasons],
             each.found_at,
         )
         for each in await conn.run(SUGGESTED, before=before, page=page)

@@ -33,9 +33,28 @@ from commerce.kernel.sql import Connection, Query, columns_of, rows_of
 from commerce.tables import contact, orders, payment, shopper, shopper_duplicate, shopper_trait
 
 TraitKind = Literal["email", "phone", "loyalty_code", "card"]
+Proof = Literal["proven", "told"]
 
 TOO_COMMON = 5
 """Shoppers with one trait, from which on it says nothing."""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Something that two persons have in common, and how far it goes.
+
+    `proven`: both have shown it. `told`: one of them, or both, merely said so.
+    """
+
+    kind: TraitKind
+    proof: Proof
+
+    @classmethod
+    def of(cls, kind: TraitKind) -> "Reason":
+        """Both paid with a card; an address signs one profile in, so another only typed it.
+
+        So it is with the code of a loyalty card: it is one profile's own, nobody checks others.
+        """
+        return cls(kind, "proven" if kind == "card" else "told")
 
 
 class _Trait(msgspec.Struct, frozen=True, order=True):

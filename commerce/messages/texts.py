@@ -38,6 +38,7 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "sign_in_code": {"code": "042137"},
     "consent_recorded": {"store": _STORE},
     "erasure_requested": {"numbers": ["7K3M9QX"]},
+    "profiles_joined": {},
     "answer": {"text": "Mañana a las 10 está.", "store": _STORE},
     "address_code": {"code": "042137"},
     "abandoned_cart": {"name": "Ana", "items": "Camisa de lino, Falda midi"},

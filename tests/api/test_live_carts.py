@@ -238,6 +238,47 @@ async def test_handed_over_cart_is_edited_by_both_sides_until_it_is_released(
     assert await mine.lines() == {one: 5, two: 2}
 
 
+async def test_claim_of_a_guests_cart_ends_where_it_goes_into_the_shoppers(
+    edge: Edge, services: Services, guest: Device, phone: Device, shop: Shop, tablet: Tablet
+) -> None:
+    one, two, _ = (each.sku for each in shop.skus)
+    own, before = await phone.start(shop), await guest.start(shop)
+    await own.set(one, 1)
+    await before.set(two, 1)
+    good(await claim(tablet, await before.code()), 201)
+    path = f"/v1/store/carts/{before.cart}/feed"
+    async with FeedClient(edge, path, tablet.headers) as counter:
+        await counter.until("open")
+        answer = good(await with_token(phone, before).send("PUT", "/shopper"))
+        assert (answer["cart"]["id"], answer["cart"]["claim"]) == (own.cart, None)
+        assert (await counter.until("cart.released")).data["payload"] == {"reason": "merged"}
+        await counter.end()
+    for each in (own.cart, before.cart):
+        refused(await at_store(tablet, "GET", each), 404, "not_found")
+    assert good(await at_store(tablet, "GET", ""))["items"] == []
+    total = {"amount_minor": 21_000, "currency": "MXN"}
+    contact = {"name": "Ana", "email": "ana@example.com"}
+    good(await own.send("PUT", "/checkout"))
+    terms = {"contact": contact, "tender": "pay_at_pickup", "total": total}
+    order = good(await own.send("PUT", "/order", **terms))
+    async with services.database.reading() as conn:
+        served = await conn.driver.fetchval(
+            "SELECT attributed_to FROM orders WHERE id = $1", UUID(order["order"]["id"])
+        )
+    assert served == f"associate:{tablet.associate_id}"
+
+
+async def test_a_new_code_hands_the_merged_cart_over(
+    guest: Device, phone: Device, shop: Shop, tablet: Tablet
+) -> None:
+    own, before = await phone.start(shop), await guest.start(shop)
+    good(await claim(tablet, await before.code()), 201)
+    good(await with_token(phone, before).send("PUT", "/shopper"))
+    refused(await at_store(tablet, "GET", own.cart), 404, "not_found")
+    good(await claim(tablet, await own.code()), 201)
+    assert good(await at_store(tablet, "GET", own.cart))["cart"]["id"] == own.cart
+
+
 async def test_only_the_store_that_claimed_a_cart_has_it(
     http: httpx.AsyncClient, services: Services, phone: Device, shop: Shop, tablet: Tablet
 ) -> None:

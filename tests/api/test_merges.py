@@ -12,9 +12,9 @@ from api.feeds import CHANGES_ACCESS
 from api.services import Services
 from commerce import access, matching
 from commerce.access import OPERATOR
-from commerce.customers import ProfileChanges, Shopper, change_profile
+from commerce.customers import Contact, ProfileChanges, Shopper, add_contacts, change_profile
 from commerce.customers.persons import MAX_ROWS
-from commerce.kernel import events
+from commerce.kernel import events, ids
 from tests.api.conftest import MakeKey
 from tests.everyone import headers_of
 from tests.persons import NOW, erase, make_shopper, merge
@@ -27,7 +27,7 @@ SHOPPER = "/v1/profile"
 
 @pytest.fixture(scope="module")
 async def shop(services: Services) -> Shop:
-    return await make_shop(services.database)
+    return await make_shop(services.database, on_hand=100)
 
 
 class Signed:
@@ -240,7 +240,7 @@ async def test_a_manager_works_through_the_suggestions(
             for each in found
             if {each["first"]["profile_id"], each["second"]["profile_id"]} == {ana.id, luz.id}
         ]
-        assert ours["reasons"] == ["loyalty_code"]
+        assert ours["reasons"] == [{"kind": "loyalty_code", "proof": "told"}]
         assert {ours[side]["name"] for side in ("first", "second")} == {"A*** T***", "L*** V***"}
         path = f"/v1/backoffice/duplicates/{ours['id']}/dismissal"
         assert [(await manager.put(path)).status_code for _ in range(2)] == [204, 204]
@@ -248,3 +248,98 @@ async def test_a_manager_works_through_the_suggestions(
         assert ours["id"] not in {each["id"] for each in left}
         unknown = await manager.put(f"/v1/backoffice/duplicates/{uuid4()}/dismissal")
         assert refusal(unknown) == (404, "not_found")
+
+
+async def looks_the_same(services: Services, one: Signed, other: Signed, **typed: str) -> None:
+    """The one orders with what the other is known by; both may have paid with one card."""
+    contact = Contact(ids.uuid7(), "Mal", one.known.id, other.known.email)
+    async with services.database.transaction() as conn:
+        await add_contacts(conn, [contact])
+        await conn.flush()
+        await conn.driver.execute(
+            "UPDATE orders SET contact_id = $2 WHERE id = $1", UUID(one.order_id), contact.id
+        )
+        for each in (one, other):
+            await conn.driver.execute(
+                "UPDATE payment SET card_fingerprint = $2 WHERE order_id = $1",
+                UUID(each.order_id), typed.get("card"),
+            )  # fmt: skip
+        subjects = [other.known.id, UUID(one.order_id), UUID(other.order_id)]
+        told = [fact for each in subjects for fact in await events.timeline(conn, each)]
+        await matching.learn(conn, told, secret=services.secret, now=NOW)
+
+
+async def test_typing_anothers_address_gets_nobody_merged_in_a_store(
+    two: list[Signed],
+    services: Services,
+    shop: Shop,
+    client_of: MakeClient,
+    back_office: httpx.AsyncClient,
+) -> None:
+    mal, vic = two
+    await looks_the_same(services, mal, vic)
+    before = [await each.sees() for each in two]
+    headers = await headers_of(services, "manager", shop.stores[0].location_id)
+    async with client_of("") as manager:
+        manager.headers.update(headers)
+        shown = (await previewed(manager, mal.id, vic.id)).json()
+        assert shown["reasons"] == [{"kind": "email", "proof": "told"}]
+        key = uuid4().hex
+        for _ in range(2):
+            answer = await merged(manager, mal.id, vic.id, shown["seen"], key)
+            assert refusal(answer) == (403, "merge_unproven")
+        assert [await each.sees() for each in two] == before
+        assert await mal.opens(vic) == [404, 404]
+        assert await joined_messages(services, two) == []
+        nothing = await merged(manager, mal.id, uuid4(), shown["seen"])
+        assert refusal(nothing) == (404, "not_found")
+    made = await merged(back_office, mal.id, vic.id, shown["seen"])
+    assert made.status_code == 201, made.text
+
+
+async def test_a_manager_merges_who_paid_with_one_card(
+    two: list[Signed], services: Services, shop: Shop, client_of: MakeClient
+) -> None:
+    ana, luz = two
+    await looks_the_same(services, ana, luz, card=uuid4().hex)
+    headers = await headers_of(services, "manager", shop.stores[0].location_id)
+    async with client_of("") as manager:
+        manager.headers.update(headers)
+        shown = (await previewed(manager, ana.id, luz.id)).json()
+        assert shown["reasons"] == [
+            {"kind": "card", "proof": "proven"}, {"kind": "email", "proof": "told"},
+        ]  # fmt: skip
+        made = [await merged(manager, ana.id, luz.id, shown["seen"]) for _ in range(2)]
+    assert [each.status_code for each in made] == [201, 201]
+    assert made[0].content == made[1].content
+
+
+async def joined_messages(services: Services, two: list[Signed]) -> list[tuple[str, ...]]:
+    """Channel, recipient, language and subject of what told these two that they were joined."""
+    rows = await services.database.pool.fetch(
+        "SELECT channel, recipient, locale, subject FROM message"
+        " WHERE template = 'profiles_joined' AND shopper_id = ANY($1) ORDER BY recipient",
+        [each.known.id for each in two],
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_every_address_of_both_hears_of_a_merge_once(
+    two: list[Signed], services: Services, back_office: httpx.AsyncClient
+) -> None:
+    ana, luz = two
+    phone = f"+5255{uuid4().int % 10**8:08}"
+    await services.database.pool.execute(
+        "UPDATE shopper SET locale = 'en', phone = $2 WHERE id = $1", luz.known.id, phone
+    )
+    seen = (await previewed(back_office, ana.id, luz.id)).json()["seen"]
+    stale = await merged(back_office, ana.id, luz.id, "x")
+    assert refusal(stale) == (409, "merge_stale")
+    assert await joined_messages(services, two) == []
+    for _ in range(2):
+        assert (await merged(back_office, ana.id, luz.id, seen)).status_code == 201
+    assert sorted(await joined_messages(services, two)) == sorted([
+        ("email", ana.known.email, "es", "Unimos tus perfiles"),
+        ("email", luz.known.email, "en", "Your profiles were joined"),
+        ("sms", phone, "en", ""),
+    ])  # fmt: skip

@@ -40,7 +40,9 @@ async def learned(db: Database, *aggregate_ids: UUID) -> list[Duplicate]:
 def pairs(found: list[Duplicate]) -> dict[frozenset[UUID], list[str]]:
     """The suggested pairs, and why."""
     return {
-        frozenset((each.first.shopper_id, each.second.shopper_id)): list(each.reasons)
+        frozenset((each.first.shopper_id, each.second.shopper_id)): [
+            reason.kind for reason in each.reasons
+        ]
         for each in found
     }
 
