@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from commerce.kernel.sql import Database
+from tests.paging import all_of
 from tests.shop import Shop, make_shop
 from tests.tablet import told
 
@@ -55,12 +56,7 @@ async def test_a_location_is_made_changed_and_listed(
     ]
     key = entries[0]["key_id"]
     assert entries[0]["actor"] == f"key:{key}"
-    codes: list[str] = []
-    params: dict[str, Any] = {"limit": 200}
-    while "cursor" not in params or params["cursor"]:
-        page = (await back_office.get(f"{BASE}/locations", params=params)).json()
-        codes += [each["code"] for each in page["items"]]
-        params["cursor"] = page["next_cursor"]
+    codes = [each["code"] for each in await all_of(back_office, f"{BASE}/locations")]
     assert codes == sorted(codes)
     assert {f"DC-{shop.tag}", shop.stores[0].code} <= set(codes)
 
@@ -94,8 +90,7 @@ async def test_zones_are_made_changed_and_listed(
     entries = await staff_record(back_office, f"tax_zone:A-{shop.tag}")
     assert entries[0]["changes"] == {"rate_bp": [800, 1600]}
     for kind, wanted in (("price-zones", zone), ("tax-zones", tax | {"rate_bp": 1600})):
-        listed = (await back_office.get(f"{BASE}/{kind}", params={"limit": 200})).json()
-        assert wanted in listed["items"]
+        assert wanted in await all_of(back_office, f"{BASE}/{kind}")
 
 
 async def test_the_pickup_switch_and_the_hours_of_a_store(
@@ -114,8 +109,7 @@ async def test_the_pickup_switch_and_the_hours_of_a_store(
         "pickup_enabled": [True, False],
         "mon": [["00:00-24:00"], ["09:00-14:00", "16:00-20:00"]],
     }
-    listed = (await back_office.get(f"{BASE}/stores", params={"limit": 200})).json()["items"]
-    assert before | wanted in listed
+    assert before | wanted in await all_of(back_office, f"{BASE}/stores")
 
 
 @pytest.mark.parametrize(

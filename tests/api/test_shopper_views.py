@@ -11,6 +11,7 @@ from api.services import Services
 from commerce import lists, privacy
 from commerce.carts import Owner
 from commerce.kernel.sql import Database
+from tests.background import until
 from tests.carts import full_cart
 from tests.looking import (
     BROWSING,
@@ -366,7 +367,11 @@ async def test_a_view_ends_when_its_person_becomes_another(
     await merged(services, same.id, ana.id)
     over = await eva.get(f"/shopper-views/{view['id']}")
     assert (told(over), over.json()["ending"]) == ((410, "view_over"), "merged")
-    assert len(await ana.looks()) == 1
+
+    async def seen() -> bool:
+        return len(await ana.looks()) == 1
+
+    await until(seen, what="the look at the row that joined")  # once her session is read afresh
 
 
 async def test_a_merged_person_is_seen_whole(
