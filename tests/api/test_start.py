@@ -160,8 +160,8 @@ def test_a_warm_start_is_quick_and_a_signal_stops_everything(
     assert [name for name, pid in pids.items() if pidfile.identity(pid) is not None] == []
     assert list((state / "run").iterdir()) == []
     assert not (state / "running.json").exists()
-    # Five seconds on a calm machine, where one import takes a third of one; other tests run beside.
-    assert seconds < max(5.0, 15 * _import_seconds())
+    # Five seconds on a calm machine, where one import takes about half of one.
+    assert seconds < max(5.0, 10 * _import_seconds())
 
 
 @pytest.mark.skipif(not (PROJECT / ".venv/dev").exists(), reason="not installed by make")

@@ -266,6 +266,9 @@ async def test_a_read_costs_what_is_new_however_long_a_writer_stays_open(log: Da
             bounds = {"seen": position.seen, "upto": (await readers.latest(conn)).seen}
             given = readers.PAGE_OF_EVENTS.arguments({**bounds, "after": 0, "page": 1000})
             await conn.driver.execute("ANALYZE event")
+            # As our connections plan: without the values, and so that a plan suits any of them.
+            await conn.driver.execute("SET plan_cache_mode = force_generic_plan")
+            await conn.driver.execute("SET enable_seqscan = off")
             await conn.driver.execute(f"PREPARE page AS {readers.PAGE_OF_EVENTS.sql}")
             plan = await conn.driver.fetchval(
                 "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page"
